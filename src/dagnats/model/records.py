@@ -1,0 +1,137 @@
+"""The small records in KV buckets (``wire.md`` 2.1, 13.1) and dead letters (10)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw, field
+
+from dagnats.model.codec import ABSENT, Wire, always
+from dagnats.model.times import ZERO_TIME
+
+
+class ScheduledRun(Wire):
+    """A run that starts at ``run_at``; status ``scheduled`` or ``cancelled``."""
+
+    run_id: str = always("")
+    workflow_id: str = always("")
+    input: Raw = ABSENT
+    run_at: str = always(ZERO_TIME)
+    created_at: str = always(ZERO_TIME)
+    status: str = always("scheduled")
+
+
+class ResolvedMatch(Wire):
+    """A wait's condition with its right side already looked up."""
+
+    left: str = always("")
+    op: str = always("")
+    right: Raw = Raw(b"null")
+
+
+class EventWaiter(Wire):
+    """Who waits for an event: key ``{event}.{run}.{step}``. The last two keys are ours."""
+
+    run_id: str = always("")
+    step_id: str = always("")
+    event_type: str = always("")
+    match: ResolvedMatch = field(default_factory=ResolvedMatch)
+    action: str = always("complete")
+    since_seq: int = 0
+    """Events of stream EVENTS with a sequence up to this one came before the wait began."""
+    expires_at: str = ""
+
+
+class TokenBucket(Wire):
+    """State of one rate limit."""
+
+    tokens: int = always(0)
+    last_refill_ns: int = always(0)
+    limit: int = always(0)
+    period_ns: int = always(0)
+
+
+class ApprovalToken(Wire):
+    """The single-use token of an approval: key ``{run}.{step}``."""
+
+    token: str = always("")
+    run_id: str = always("")
+    step_id: str = always("")
+    created_at: str = always(ZERO_TIME)
+    expires_at: str = always(ZERO_TIME)
+
+
+class SingletonLock(Wire):
+    """Which run holds a singleton lock."""
+
+    run_id: str = always("")
+
+
+class WorkerRegistration(Wire):
+    """One worker in the directory, refreshed every 30 s."""
+
+    worker_id: str = always("")
+    task_types: list[str] = field(default_factory=lambda: list[str]())  # always written
+    language: str = always("")
+    transport: str = always("")
+    max_tasks: int = always(0)
+    metadata: dict[str, str] = {}
+    pid: int = 0
+    hostname: str = ""
+    version: str = ""
+    last_seen: str = always(ZERO_TIME)
+
+
+class WorkerStatus(Wire):
+    """How many tasks of cancelled runs a worker has skipped."""
+
+    worker_id: str = always("")
+    cancelled_tasks_skipped: int = always(0)
+
+
+class ServiceRecord(Wire):
+    """A service that a worker announced."""
+
+    name: str = always("")
+    description: str = always("")
+    registered_at: str = always(ZERO_TIME)
+
+
+class AuditEvent(Wire):
+    """One row of the audit trail; outcome ``success``, ``denied`` or ``failed``."""
+
+    time: str = always(ZERO_TIME)
+    actor: str = always("")
+    action: str = always("")
+    target: str = always("")
+    data: dict[str, Any] = {}
+    outcome: str = always("success")
+
+
+class DeadLetter(Wire):
+    """A dead letter as read from stream DEAD_LETTERS (``wire.md`` 10.3)."""
+
+    sequence: int = always(0)
+    subject: str = always("")
+    run_id: str = always("")
+    step_id: str = always("")
+    task: str = always("")
+    error: str = always("")
+    timestamp: str = always(ZERO_TIME)
+    body: bytes = b""
+    headers: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    delivery_count: int = 0
+    consumer: str = ""
+    body_preserved: bool = always(False)
+
+
+class LogRecord(Wire):
+    """One log line in stream TELEMETRY (``wire.md`` 11.2)."""
+
+    timestamp: str = always(ZERO_TIME)
+    severity: str = always("info")
+    body: str = always("")
+    attributes: dict[str, str] = {}
+    traceId: str = ""
+    spanId: str = ""
+    serviceName: str = always("")
