@@ -128,8 +128,15 @@ class CompensationContext(Wire):
 class EndPayload(Wire):
     """Payload we add to terminal workflow events: why the run ended."""
 
+    status: str = ""
     error: str = ""
     step_id: str = ""
+
+
+class DispatchPayload(Wire):
+    """Payload of ``step.dispatch``: what the dispatch had waited for; empty for a retry."""
+
+    gate: str = ""
 
 
 class StartPayload(Wire):

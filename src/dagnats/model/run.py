@@ -52,12 +52,13 @@ ACTIVE_STEP = frozenset({StepStatus.QUEUED, StepStatus.RUNNING})
 
 
 class MapInstance(Wire):
-    """One item of a map step. ``attempts`` is ours."""
+    """One item of a map step. ``attempts`` and ``wake_at`` (a retry is due) are ours."""
 
     status: str = always("pending")
     output: Raw = ABSENT
     error: str = ""
     attempts: int = 0
+    wake_at: str = ""
 
 
 class StepState(Wire):
@@ -118,6 +119,10 @@ class WorkflowRun(Wire):
     """Completed steps that have a compensator, in order of completion."""
     saga_step: str = ""
     """The failed step whose compensation is under way."""
+    reopened: int = 0
+    """How often a dead letter of this run was replayed."""
+    sticky_worker: str = ""
+    """The worker that a sticky run is bound to."""
 
 
 def is_terminal(status: str) -> bool:

@@ -1,0 +1,96 @@
+"""A run in memory: the snapshot, its plan, and what follows from both."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from dagnats.engine.plan import Plan
+from dagnats.model.run import (
+    ACTIVE_STEP,
+    DONE_STEP,
+    StepState,
+    StepStatus,
+    WorkflowRun,
+    is_terminal,
+)
+from dagnats.model.workflow import StepDef
+
+
+class Run:
+    """A live run. Everything but the snapshot is derived, so that one step costs O(1).
+
+    Attributes:
+        waiting: per pending step, how many of its parents are not done yet.
+        open: how many ordinary steps are not done.
+        active: how many steps are queued or running.
+        ready: ordinary steps whose parents are done and that have not begun.
+        memo: what a kind of step keeps for itself; it must be able to work it out anew.
+    """
+
+    __slots__ = ("active", "memo", "open", "plan", "ready", "snapshot", "waiting")
+
+    def __init__(self, snapshot: WorkflowRun, plan: Plan) -> None:
+        self.snapshot = snapshot
+        self.plan = plan
+        self.waiting: dict[str, int] = {}
+        self.memo: dict[str, object] = {}
+        self.ready: deque[str] = deque()
+        self.open = 0
+        self.active = 0
+        self.derive()
+
+    def derive(self) -> None:
+        """Work out the counters anew from snapshot and plan."""
+        states, plan = self.snapshot.steps, self.plan
+        for step_id in plan.steps:
+            if step_id not in states:
+                states[step_id] = StepState()
+        done = {step_id for step_id, state in states.items() if state.status in DONE_STEP}
+        ordinary = [step_id for step_id in plan.steps if step_id not in plan.aux]
+        self.waiting = {
+            step_id: sum(parent not in done for parent in plan.parents[step_id])
+            for step_id in ordinary
+            if step_id not in done
+        }
+        self.open = len(self.waiting)
+        self.active = sum(state.status in ACTIVE_STEP for state in states.values())
+        self.ready = deque(
+            step_id
+            for step_id, count in self.waiting.items()
+            if count == 0 and states[step_id].status == StepStatus.PENDING
+        )
+
+    @property
+    def id(self) -> str:
+        """The run id."""
+        return self.snapshot.run_id
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the run accepts nothing more."""
+        return is_terminal(self.snapshot.status)
+
+    def step(self, step_id: str) -> StepDef | None:
+        """The definition of a step, or ``None`` for an id the run does not know."""
+        return self.plan.steps.get(step_id)
+
+    def state(self, step_id: str) -> StepState:
+        """The state of a known step."""
+        return self.snapshot.steps[step_id]
+
+    def close(self, step_id: str) -> None:
+        """A step is done: its children wait for one parent less."""
+        if self.waiting.pop(step_id, None) is not None:
+            self.open -= 1
+        for child in self.plan.children[step_id]:
+            left = self.waiting.get(child)
+            if left is None:
+                continue
+            self.waiting[child] = left - 1
+            if left == 1 and self.state(child).status == StepStatus.PENDING:
+                self.ready.append(child)
+
+    def set_status(self, state: StepState, status: str) -> None:
+        """Move a step to ``status``, keeping count of the active ones."""
+        self.active += (status in ACTIVE_STEP) - (state.status in ACTIVE_STEP)
+        state.status = status
