@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dagnats.engine.effects import CancelTimers
-from dagnats.engine.steps.base import StepError
+from dagnats.engine.kind import StepError
 from dagnats.engine.turn import Turn
 from dagnats.model.event import Event
 from dagnats.model.run import StepState, StepStatus

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from dagnats.engine.effects import Dispatch
 from dagnats.engine.flow import SlotWait
 from dagnats.engine.inputs import step_input
-from dagnats.engine.steps.base import StepError
+from dagnats.engine.kind import StepError
 from dagnats.engine.turn import Turn
 from dagnats.model.codec import parse_json, raw
 from dagnats.model.event import DispatchPayload, EventType

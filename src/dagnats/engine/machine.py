@@ -19,7 +19,7 @@ from dagnats.engine.progress import advance, complete_step
 from dagnats.engine.run import Run
 from dagnats.engine.starting import admit, enter, new_run
 from dagnats.engine.steps import KINDS
-from dagnats.engine.steps.base import StepError
+from dagnats.engine.kind import StepError
 from dagnats.engine.steps.loop import iterate
 from dagnats.engine.steps.map import split_instance
 from dagnats.engine.turn import Env, Turn

@@ -18,7 +18,7 @@ from dagnats.model.times import format_time
 from dagnats.model.workflow import WorkflowDef
 
 if TYPE_CHECKING:
-    from dagnats.engine.steps.base import StepError, StepKind
+    from dagnats.engine.kind import StepError, StepKind
 
 
 class Env(Struct):

@@ -1,11 +1,11 @@
-"""The kinds of steps, one module each, behind the interface of :mod:`.base`."""
+"""The kinds of steps, one module each, behind the interface of :mod:`dagnats.engine.kind`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from dagnats.engine.steps.approval import ApprovalStep
-from dagnats.engine.steps.base import StepKind
+from dagnats.engine.kind import StepKind
 from dagnats.engine.steps.loop import LoopStep
 from dagnats.engine.steps.map import MapStep
 from dagnats.engine.steps.planner import PlannerStep

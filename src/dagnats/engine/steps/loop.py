@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dagnats.engine.attempt import release
 from dagnats.engine.dispatch import LOOP, enqueue, order_of
-from dagnats.engine.steps.base import StepError, StepKind
+from dagnats.engine.kind import StepError, StepKind
 from dagnats.engine.turn import Turn
 from dagnats.model.codec import ABSENT, is_absent, raw
 from dagnats.model.event import DispatchPayload, EventType

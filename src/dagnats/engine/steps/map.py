@@ -9,7 +9,7 @@ from dagnats.engine.dispatch import Order, current_input, enqueue
 from dagnats.engine.effects import CancelTimers
 from dagnats.engine.failure import failure_of, retry_delay
 from dagnats.engine.progress import complete_step
-from dagnats.engine.steps.base import StepError, StepKind
+from dagnats.engine.kind import StepError, StepKind
 from dagnats.engine.turn import Turn
 from dagnats.errors import InvalidError
 from dagnats.model.codec import decode, encode

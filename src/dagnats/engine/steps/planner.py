@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dagnats.engine.steps.base import StepError
+from dagnats.engine.kind import StepError
 from dagnats.engine.steps.task import TaskStep
 from dagnats.engine.turn import Turn
 from dagnats.errors import InvalidError

@@ -7,7 +7,7 @@ from base64 import b64encode
 from dagnats.engine.effects import Respond
 from dagnats.engine.inputs import parent_output
 from dagnats.engine.progress import complete_step
-from dagnats.engine.steps.base import StepError, StepKind
+from dagnats.engine.kind import StepError, StepKind
 from dagnats.engine.turn import Turn
 from dagnats.errors import InvalidError
 from dagnats.model.codec import encode, parse_json, raw

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dagnats.engine.effects import CancelTimers
 from dagnats.engine.progress import complete_step
-from dagnats.engine.steps.base import StepError, StepKind
+from dagnats.engine.kind import StepError, StepKind
 from dagnats.engine.turn import Turn
 from dagnats.errors import InvalidError
 from dagnats.model.codec import parse_json

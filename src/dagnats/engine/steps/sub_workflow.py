@@ -7,7 +7,7 @@ import hashlib
 from dagnats.engine.dispatch import current_input
 from dagnats.engine.effects import Emit
 from dagnats.engine.progress import complete_step
-from dagnats.engine.steps.base import StepError, StepKind
+from dagnats.engine.kind import StepError, StepKind
 from dagnats.engine.turn import Turn, message_id
 from dagnats.errors import InvalidError
 from dagnats.model.codec import decode, encode, raw

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dagnats.engine.dispatch import enqueue, order_of
-from dagnats.engine.steps.base import StepKind
+from dagnats.engine.kind import StepKind
 from dagnats.engine.turn import Turn
 from dagnats.model.run import StepState
 from dagnats.model.workflow import StepDef

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dagnats.engine.effects import AddWaiter, CancelTimers, DropWaiters
 from dagnats.engine.progress import complete_step
-from dagnats.engine.steps.base import StepError, StepKind
+from dagnats.engine.kind import StepError, StepKind
 from dagnats.engine.turn import Turn
 from dagnats.engine.waits import resolve
 from dagnats.model.event import EventType
