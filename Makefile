@@ -1,0 +1,62 @@
+# `make demo` and `make test` are all a fresh clone needs; both make .venv on their first call.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types unit bench lock clean
+
+help:
+	@echo "make demo    a code review on a private server, watched as it runs"
+	@echo "make test    lint, formatting, types and every test"
+	@echo "make lint    ruff, and whether the tree is formatted"
+	@echo "make format  format the tree and mend what ruff can mend"
+	@echo "make types   pyright, strict, on src"
+	@echo "make unit    every test, nothing else"
+	@echo "make bench   the benchmarks; results in benchmarks/results.json"
+	@echo "make lock    resolve requirements.lock anew"
+	@echo "make clean   remove .venv and everything that is made"
+
+demo: $(STAMP)
+	@$(BIN)/python -m dagnats demo
+
+test: lint types unit
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)
+	$(BIN)/pyright
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest -n 2
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.run
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "dagnats needs Python 3.11 or newer, and '$(PYTHON)' is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Making $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock:
+	@rm -rf .lock && $(PYTHON) -m venv .lock
+	@.lock/bin/python -m pip install -q --disable-pip-version-check -r requirements.in hatchling editables
+	@.lock/bin/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
+	@{ sed -n '/^#/p' requirements.lock; \
+	   .lock/bin/python -m pip freeze --exclude-editable; } > .lock/new
+	@mv .lock/new requirements.lock && rm -rf .lock
+
+clean:
+	rm -rf $(VENV) .lock dist build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
