@@ -20,7 +20,14 @@ def test_every_part_of_an_address_is_read() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["home", "diff A B", "run 2e2a step:types at:13", 'flow "a: b" by:"x y"', "logs /a:b /c"],
+    [
+        "home",
+        "diff A B",
+        "run 2e2a step:types at:13",
+        'flow "a: b" by:"x y"',
+        "logs /a:b /c",
+        'flow "a /b" wf:"x /y" /z "open',
+    ],
 )
 def test_an_address_reads_back(line: str) -> None:
     assert format_address(parse_address(line)) == line

@@ -38,8 +38,7 @@ def parse_address(line: str) -> Address:
     """
     if len(line) > LONGEST:
         raise InvalidError(f"address of {len(line)} characters", f"use at most {LONGEST}")
-    head, slash, text = f" {line.strip().removeprefix(':')}".partition(" /")
-    words = _words(head)
+    words, text = _words(line.strip().removeprefix(":"))
     if not words:
         raise InvalidError("empty address", "name a screen, such as 'runs'")
     ids: list[str] = []
@@ -50,7 +49,7 @@ def parse_address(line: str) -> Address:
         else:
             ids.append(word)
     kind = words[0][0]
-    return Address(kind=kind, ids=tuple(ids), terms=tuple(terms), text=text if slash else "")
+    return Address(kind=kind, ids=tuple(ids), terms=tuple(terms), text=text)
 
 
 def format_address(address: Address) -> str:
@@ -63,11 +62,13 @@ def format_address(address: Address) -> str:
     return " ".join(parts) + (f" /{address.text}" if address.text else "")
 
 
-def _words(text: str) -> list[tuple[str, bool]]:
-    """The words, and whether each began with a quote."""
+def _words(text: str) -> tuple[list[tuple[str, bool]], str]:
+    """The words, whether each began with a quote, and what follows an unquoted ``/`` word."""
     words: list[tuple[str, bool]] = []
     word, inside, quoted = "", False, False
-    for char in f"{text} ":
+    for at, char in enumerate(f"{text} "):
+        if char == "/" and not (word or inside or quoted):
+            return words, text[at + 1 :]
         if char == '"':
             quoted = quoted or not word
             inside = not inside
@@ -79,7 +80,7 @@ def _words(text: str) -> list[tuple[str, bool]]:
             word += char
     if inside:
         raise InvalidError(f"open quote in address: {text.strip()[:80]}", 'close it with "')
-    return words
+    return words, ""
 
 
 def _term(word: str) -> Term:
