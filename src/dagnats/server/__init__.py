@@ -1,0 +1,1 @@
+"""``dagnats serve``: configuration, the embedded nats-server, and what runs beside it."""
