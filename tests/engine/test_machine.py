@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dagnats.engine.effects import AddWaiter, OpenApproval, RecallTasks, Respond
-from dagnats.model.event import Event, EventType
 from dagnats.model.codec import raw
+from dagnats.model.event import Event, EventType
 from dagnats.model.times import SECOND
 
 from .world import World, flow, step, text
@@ -58,7 +58,11 @@ def test_skips_run_to_a_fixed_point() -> None:
     world.start("w")
     world.complete({"stop": True})
     assert world.statuses() | {"c": "", "e": ""} == {
-        "a": "completed", "b": "skipped", "c": "", "d": "skipped", "e": "",
+        "a": "completed",
+        "b": "skipped",
+        "c": "",
+        "d": "skipped",
+        "e": "",
     }
     world.complete()
     world.complete()
@@ -72,7 +76,9 @@ def test_retries_are_counted_as_retries_and_end_in_a_dead_letter() -> None:
     world.start("w")
     assert world.fail().attempt == 0
     assert (world.status(), world.state("a").status, world.state("a").error) == (
-        "running", "running", "boom",
+        "running",
+        "running",
+        "boom",
     )
     assert not world.tasks
     world.sleep(0.99)
@@ -103,7 +109,9 @@ def test_non_retriable_failures_and_worker_delays() -> None:
 
 def test_results_of_another_attempt_are_ignored() -> None:
     """WP-40: only the dispatch in flight counts."""
-    world = World(flow(step("a", retry={"max_attempts": 1, "initial_delay": SECOND}), step("b", "a")))
+    world = World(
+        flow(step("a", retry={"max_attempts": 1, "initial_delay": SECOND}), step("b", "a"))
+    )
     world.start("w")
     late = world.fail()
     world.report(late, EventType.STEP_COMPLETED, "too late")
@@ -168,8 +176,12 @@ def test_on_failure_recovers_and_skips_what_only_followed() -> None:
     """FAIL-20..25, WP-44; the handler is not started by itself though aux_steps was not sent."""
     world = World(
         flow(
-            step("a", on_failure="h"), step("b", "a"), step("c", "b"), step("x"),
-            step("j", "a", "x"), step("h", retry={"max_attempts": 1}),
+            step("a", on_failure="h"),
+            step("b", "a"),
+            step("c", "b"),
+            step("x"),
+            step("j", "a", "x"),
+            step("h", retry={"max_attempts": 1}),
         )
     )
     world.start("w")
@@ -182,7 +194,12 @@ def test_on_failure_recovers_and_skips_what_only_followed() -> None:
     again = world.complete()
     assert text(again.input) == text(handler.input)
     assert world.statuses() | {"j": ""} == {
-        "a": "recovered", "b": "skipped", "c": "skipped", "x": "completed", "j": "", "h": "completed",
+        "a": "recovered",
+        "b": "skipped",
+        "c": "skipped",
+        "x": "completed",
+        "j": "",
+        "h": "completed",
     }
     assert text(world.complete().input) == '{"a":null,"x":"ok"}'
     assert world.status() == "completed"
@@ -193,9 +210,13 @@ def test_compensation_undoes_in_reverse_order_of_completion() -> None:
     """FAIL-30..36, WP-42."""
     world = World(
         flow(
-            step("a", compensate="ua"), step("b", "a", compensate="ub"),
-            step("c", "b", compensate="uc"), step("d", "c"),
-            step("ua"), step("ub"), step("uc"),
+            step("a", compensate="ua"),
+            step("b", "a", compensate="ub"),
+            step("c", "b", compensate="uc"),
+            step("d", "c"),
+            step("ua"),
+            step("ub"),
+            step("uc"),
         )
     )
     world.start("w")
@@ -205,7 +226,7 @@ def test_compensation_undoes_in_reverse_order_of_completion() -> None:
     order = [world.complete() for _ in range(3)]
     assert [task.step_id for task in order] == ["uc", "ub", "ua"]
     assert text(order[0].input) == (
-        '{"original_step":"c","original_output":3,"trigger_step":"d","trigger_error":"late failure"}'
+        '{"original_step":"c","original_output":3,"trigger_step":"d","trigger_error":"late failure"}'  # noqa: E501
     )
     assert world.status() == "compensated"
     assert world.types()[-2:] == ["compensate.completed", "workflow.failed"]
@@ -273,8 +294,13 @@ def test_map_items_retry_and_fail_the_map() -> None:
     world = World(
         flow(
             step("a"),
-            step("m", "a", type="map", config={"max_items": 5},
-                 retry={"max_attempts": 1, "initial_delay": SECOND}),
+            step(
+                "m",
+                "a",
+                type="map",
+                config={"max_items": 5},
+                retry={"max_attempts": 1, "initial_delay": SECOND},
+            ),
         )
     )
     world.start("w")
@@ -328,7 +354,9 @@ def test_a_failed_parent_cancels_its_child_and_children_respect_the_depth() -> N
 
 def test_sleep_wakes_by_its_timer() -> None:
     """SLEEP-1..3."""
-    world = World(flow(step("s", type="sleep", task="", config={"duration": 5 * SECOND}), step("z", "s")))
+    world = World(
+        flow(step("s", type="sleep", task="", config={"duration": 5 * SECOND}), step("z", "s"))
+    )
     world.start("w")
     assert world.state("s").wake_at
     world.sleep(4.9)
@@ -341,7 +369,8 @@ def test_sleep_wakes_by_its_timer() -> None:
 def test_a_wait_takes_the_event_or_times_out() -> None:
     """WAIT-1..5."""
     config = {
-        "event": "paid", "timeout": 5 * SECOND,
+        "event": "paid",
+        "timeout": 5 * SECOND,
         "match": {"left": "id", "op": "==", "right": "input.order"},
     }
     definition = flow(step("v", type="wait_for_event", task="", config=config))
@@ -412,7 +441,9 @@ def test_a_bad_plan_fails_the_planner(plan: object) -> None:
 
 def test_respond_answers_at_once() -> None:
     """RESP-1, RESP-2."""
-    world = World(flow(step("r", type="respond", task="", config={"body_from": "a", "status": 201})))
+    world = World(
+        flow(step("r", type="respond", task="", config={"body_from": "a", "status": 201}))
+    )
     world.start("w", {"a": [1]})
     answer = next(effect for effect in world.other if isinstance(effect, Respond))
     assert b'"status":201' in bytes(answer.response)
@@ -426,10 +457,18 @@ def test_run_slots_are_hard_bounds_and_go_to_the_longest_waiting() -> None:
     for run_id in ("r1", "r2", "r3"):
         world.now += 1
         world.start("w", run_id=run_id)
-    assert [world.status(run_id) for run_id in ("r1", "r2", "r3")] == ["running", "pending", "pending"]
+    assert [world.status(run_id) for run_id in ("r1", "r2", "r3")] == [
+        "running",
+        "pending",
+        "pending",
+    ]
     world.send(Event(type=EventType.WORKFLOW_CANCELLED, run_id="r2"))
     world.complete()
-    assert [world.status(run_id) for run_id in ("r1", "r2", "r3")] == ["completed", "cancelled", "running"]
+    assert [world.status(run_id) for run_id in ("r1", "r2", "r3")] == [
+        "completed",
+        "cancelled",
+        "running",
+    ]
 
 
 def test_task_slots_are_taken_at_dispatch_and_given_back_exactly() -> None:
@@ -445,7 +484,11 @@ def test_task_slots_are_taken_at_dispatch_and_given_back_exactly() -> None:
     while world.tasks:
         world.complete()
     assert [world.status(f"r{index}") for index in range(5)] == [
-        "completed", "failed", "cancelled", "completed", "completed",
+        "completed",
+        "failed",
+        "cancelled",
+        "completed",
+        "completed",
     ]
     assert not world.flow.tasks
 

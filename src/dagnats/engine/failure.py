@@ -30,7 +30,7 @@ class Failure(Struct):
 
 
 def failure_of(event: Event) -> Failure:
-    """What a ``step.failed`` event says (``wire.md`` 6.3): any payload is a failure of some kind."""
+    """What a ``step.failed`` event says (``wire.md`` 6.3): any payload is a failure of a kind."""
     data = bytes(event.payload)
     try:
         payload = decode(data, StepFailedPayload) if data else StepFailedPayload()
@@ -48,10 +48,8 @@ def _bare_text(data: bytes) -> str:
         return data.decode(errors="replace")
 
 
-def fail_step(
-    turn: Turn, step_id: str, error: str, failure: str, retry_after: int = 0
-) -> None:
-    """An attempt has failed with ``error``; ``retry_after`` is the delay a worker asked for (ns)."""
+def fail_step(turn: Turn, step_id: str, error: str, failure: str, retry_after: int = 0) -> None:
+    """An attempt has failed with ``error``; ``retry_after`` (ns) is what a worker asked for."""
     run = turn.run
     state, step = run.state(step_id), run.plan.steps[step_id]
     release(turn, step, state)

@@ -14,12 +14,12 @@ from dagnats.engine.dispatch import LOOP, STICKY, enqueue, order_of
 from dagnats.engine.effects import Effect
 from dagnats.engine.ending import DEADLINE, end
 from dagnats.engine.failure import fail_step, failure_of
+from dagnats.engine.kind import StepError
 from dagnats.engine.plan import Plan
 from dagnats.engine.progress import advance, complete_step
 from dagnats.engine.run import Run
 from dagnats.engine.starting import admit, enter, new_run
 from dagnats.engine.steps import KINDS
-from dagnats.engine.kind import StepError
 from dagnats.engine.steps.loop import iterate
 from dagnats.engine.steps.map import split_instance
 from dagnats.engine.turn import Env, Turn

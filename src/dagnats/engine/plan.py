@@ -101,5 +101,5 @@ class Plan:
         return policy_for(step, self.definition)
 
     def extended(self, steps: Iterable[StepDef]) -> Plan:
-        """This plan with more generated steps."""
+        """The plan with more generated steps."""
         return Plan(self.definition, [*self.dynamic, *steps])

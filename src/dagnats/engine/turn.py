@@ -36,7 +36,7 @@ class Env(Struct):
     flow: Flow
     definition: Callable[[str], WorkflowDef | None]
     secret: bytes = b""
-    granted: Callable[[str], bool] = lambda workflow: False
+    granted: Callable[[str], bool] = lambda _: False
     max_depth: int = 3
 
     def nonce(self, *parts: object, size: int = 32) -> str:

@@ -47,7 +47,7 @@ def _parsed(data: bytes) -> object:
 
 
 def cancel_waiters(turn: Turn) -> Iterator[tuple[EventWaiter, int]]:
-    """The waiters of the run's ``cancel_on`` rules; a rule whose right side is missing never matches."""
+    """The waiters of the run's ``cancel_on`` rules; one whose right side is missing never fits."""
     for index, rule in enumerate(turn.run.plan.definition.cancel_on):
         try:
             match = resolve(turn.run, rule.match) if rule.match.left else ResolvedMatch()

@@ -17,7 +17,7 @@ from dagnats.errors import InvalidError
 T = TypeVar("T")
 
 ABSENT = Raw(b"")
-"""The raw JSON field that is not there. Compare with ``is``: ``null`` is a value, absence is not."""
+"""The raw JSON field that is not there; see :func:`is_absent`. ``null`` is a value, this is not."""
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from dagnats.errors import InvalidError
 from dagnats.model.codec import parse_json
@@ -30,9 +31,15 @@ WAIT_OPERATORS: dict[str, Compare] = SKIP_OPERATORS | {
     "ge": operator.ge,
 }
 
+_EQUALITY = frozenset({"==", "!=", "eq", "ne"})
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_FRACTION = re.compile(r"[.eE]")
+MAX_DIGITS = 64
+"""Longer texts are not read as numbers."""
+
 
 def evaluate_skip(condition: SkipCondition, output: bytes) -> bool:
-    """Whether a parent's output meets a ``skip_if``; whatever cannot be compared does not (IN-10)."""
+    """Whether a parent's output meets a ``skip_if``; what cannot be compared does not (IN-10)."""
     try:
         data = parse_json(output) if output else None
     except InvalidError:
@@ -40,24 +47,33 @@ def evaluate_skip(condition: SkipCondition, output: bytes) -> bool:
     compare = SKIP_OPERATORS.get(condition.op)
     if compare is None or not isinstance(data, dict) or condition.field not in data:
         return False
-    left, right = data[condition.field], condition.value
-    if isinstance(left, bool) or isinstance(right, bool):
-        same_kind = isinstance(left, bool) and isinstance(right, bool)
-        return same_kind and condition.op in ("==", "!=") and compare(left, right)
-    if _is_number(left) and _is_number(right):
-        return compare(float(left), float(right))
-    return isinstance(left, str) and isinstance(right, str) and compare(left, right)
+    left, right = cast("dict[str, Any]", data)[condition.field], condition.value
+    if isinstance(left, bool) and isinstance(right, bool):
+        return condition.op in ("==", "!=") and compare(left, right)
+    return _same_kind(left, right) and compare(left, right)
 
 
 def matches(left: Any, op: str, right: Any) -> bool:
-    """Whether an event's value meets a wait. Numbers compare as numbers, and equal their text."""
+    """Whether an event's value meets a wait.
+
+    Numbers compare as numbers and equal their text; other values are equal when their Go texts
+    are. An order exists between two numbers and between two strings only.
+    """
     compare = WAIT_OPERATORS.get(op)
     if compare is None:
         return False
-    first, second = _as_number(left), _as_number(right)
-    if first is not None and second is not None:
-        return compare(first, second)
-    return compare(go_text(left), go_text(right))
+    if _is_number(left) or _is_number(right):
+        first, second = _as_number(left), _as_number(right)
+        if first is not None and second is not None:
+            return compare(first, second)
+    if op in _EQUALITY:
+        return compare(go_text(left), go_text(right))
+    return isinstance(left, str) and isinstance(right, str) and compare(left, right)
+
+
+def _same_kind(left: Any, right: Any) -> bool:
+    both_numbers = _is_number(left) and _is_number(right)
+    return both_numbers or (isinstance(left, str) and isinstance(right, str))
 
 
 def _is_number(value: Any) -> bool:
@@ -65,11 +81,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _as_number(value: Any) -> float | None:
+    """The number a value is or spells as JSON does; ``007`` and ``nan`` are no numbers."""
     if _is_number(value):
-        return float(value)
-    if isinstance(value, str) and len(value) <= 64:
-        try:
-            return float(value)
-        except ValueError:
-            return None
+        return value
+    if isinstance(value, str) and len(value) <= MAX_DIGITS and _NUMBER.fullmatch(value):
+        return float(value) if _FRACTION.search(value) else int(value)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 
 class PathError(Exception):
@@ -19,13 +19,21 @@ def lookup(data: Any, path: str) -> Any:
         raise PathError("empty path")
     for key in path.split("."):
         if not isinstance(data, dict):
-            raise PathError(f'path "{path}": expected object at "{key}", got {_kind(data)}')
-        if key not in data:
+            raise PathError(f'path "{path}": expected object at "{key}", got {json_kind(data)}')
+        members = cast("dict[str, Any]", data)
+        if key not in members:
             raise PathError(f'path "{path}": key "{key}" not found')
-        data = data[key]
+        data = members[key]
     return data
 
 
-def _kind(value: Any) -> str:
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
-    return names.get(type(value), "number")
+def json_kind(value: Any) -> str:
+    """What JSON calls the type of a decoded value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    for kind, name in ((dict, "object"), (list, "array"), (str, "string")):
+        if isinstance(value, kind):
+            return name
+    return "number"

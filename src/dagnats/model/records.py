@@ -71,7 +71,7 @@ class WorkerRegistration(Wire):
     """One worker in the directory, refreshed every 30 s."""
 
     worker_id: str = always("")
-    task_types: list[str] = field(default_factory=lambda: list[str]())  # always written
+    task_types: list[str] = field(default_factory=list[str])  # always written
     language: str = always("")
     transport: str = always("")
     max_tasks: int = always(0)
@@ -132,6 +132,6 @@ class LogRecord(Wire):
     severity: str = always("info")
     body: str = always("")
     attributes: dict[str, str] = {}
-    traceId: str = ""
-    spanId: str = ""
-    serviceName: str = always("")
+    trace_id: str = field(default="", name="traceId")
+    span_id: str = field(default="", name="spanId")
+    service_name: str = field(default_factory=str, name="serviceName")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dagnats.model.times import HOUR, MILLISECOND, SECOND
 from dagnats.model.workflow import RetryPolicy, RetryStrategy, StepDef, WorkflowDef
 
+DEFAULT_MULTIPLIER = 2.0
+"""Growth of an exponential policy that names none. Go multiplies by zero then."""
+
 LEGACY_DELAY = 5 * SECOND
 """Fixed delay of the legacy ``retries`` count."""
 
@@ -30,14 +33,26 @@ def delay_ns(policy: RetryPolicy, retry: int, unit: float) -> int:
         policy: the policy in force.
         retry: which retry it is.
         unit: a number in 0..1 that spreads the delay when the policy has jitter.
+
+    Returns:
+        Nanoseconds, within ``DELAY_MIN`` and ``DELAY_MAX``.
     """
+    if policy.initial_delay <= 0:
+        return DELAY_MIN
     delay = float(policy.initial_delay)
     if policy.strategy == RetryStrategy.LINEAR:
         delay *= retry
     elif policy.strategy == RetryStrategy.EXPONENTIAL:
-        # 2**64 ns is far beyond the cap, so the exponent is bounded before it overflows.
-        delay *= min(float(policy.multiplier or 1) ** min(retry - 1, 64), 2.0**64)
+        delay *= _growth(policy.multiplier, retry)
     if policy.max_delay > 0:
         delay = min(delay, float(policy.max_delay))
+    delay = min(delay, float(DELAY_MAX))
     delay *= 1 - min(max(float(policy.jitter), 0.0), 1.0) * unit
     return int(min(max(delay, DELAY_MIN), DELAY_MAX))
+
+
+def _growth(multiplier: float, retry: int) -> float:
+    try:
+        return float(multiplier or DEFAULT_MULTIPLIER) ** (retry - 1)
+    except OverflowError:
+        return float("inf")

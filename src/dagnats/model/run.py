@@ -93,7 +93,7 @@ class WorkflowRun(Wire):
     workflow_id: str = always("")
     status: str = always("pending")
     steps: dict[str, StepState] = field(
-        default_factory=lambda: dict[str, StepState]()
+        default_factory=dict[str, StepState]
     )  # always written: null would break other readers
     input: Raw = ABSENT
     created_at: str = always(ZERO_TIME)

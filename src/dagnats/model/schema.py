@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dagnats.errors import InvalidError
 from dagnats.model.codec import parse_json
 
@@ -33,5 +35,5 @@ def check_schema(schema: bytes, data: bytes) -> list[str]:
     return problems
 
 
-def _refuse(uri: str) -> object:
+def _refuse(uri: str) -> Any:
     raise ValueError(f"schema refers to {uri}, which is not fetched")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from msgspec import Raw, field
+from msgspec import Raw
 
 from dagnats.model.codec import ABSENT, Wire, always
 

@@ -39,7 +39,9 @@ _UNITS = {
 _DAYS = {"d": DAY, "w": 7 * DAY}
 _TERM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([a-zµμ]*)")
 _TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:Z|([+-])(\d\d):(\d\d))"
+    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?"
+    r"(?:Z|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INT64_MAX = (1 << 63) - 1
@@ -101,6 +103,15 @@ def format_duration(nanoseconds: int) -> str:
     return sign + text
 
 
+def short_duration(nanoseconds: int) -> str:
+    """The shortest text of a duration, for people: ``30m`` where Go says ``30m0s``."""
+    text = format_duration(nanoseconds)
+    for end in ("m0s", "h0m"):
+        if text.endswith(end):
+            text = text[:-2]
+    return text
+
+
 def _decimal(value: int, scale: int) -> str:
     whole, fraction = divmod(value, scale)
     if not fraction:
@@ -144,7 +155,7 @@ def read_time(text: str) -> int | None:
 def format_time(nanoseconds: int) -> str:
     """RFC 3339 in UTC, up to nine fractional digits, trailing zeros removed, as Go writes it."""
     seconds, fraction = divmod(nanoseconds, SECOND)
-    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    text = (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
     if fraction:
         text += "." + f"{fraction:09d}".rstrip("0")
     return text + "Z"

@@ -122,7 +122,7 @@ class TriggerTypeDef(Wire):
 
 
 def trigger_kind(trigger: TriggerDef) -> str:
-    """The kind that is set: ``cron``, ``subject``, ``webhook``, ``http``, ``external``, or ``""``."""
+    """The kind that is set: cron, subject, webhook, http or external; ``""`` when none is."""
     for kind in ("cron", "subject", "webhook", "http", "external"):
         if getattr(trigger, kind) is not None:
             return kind

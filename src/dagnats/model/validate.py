@@ -1,4 +1,4 @@
-"""The rules on workflow definitions, with the texts of ``wire.md`` 7.6; every problem is reported."""
+"""The rules on workflow definitions, with the texts of ``wire.md`` 7.6; all are reported."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def validate(definition: WorkflowDef) -> list[Problem]:
         problems += [Problem(f"steps[{index}]", text) for text in _step(step, definition, ids)]
     problems += [Problem("", text) for text in _aux(definition, ids)]
     problems += [Problem("", text) for text in _workflow(definition)]
-    return problems + [Problem("steps", text) for text in _cycle(definition, ids)]
+    return problems + [Problem("steps", text) for text in _cycle(ids)]
 
 
 def derive_aux(definition: WorkflowDef) -> dict[str, bool]:
@@ -177,10 +177,15 @@ def _config(step: StepDef, config: StepConfig, ids: dict[str, StepDef]) -> Itera
             yield f": PlannerConfig.MaxDepth is {config.max_depth} (must be 0..10)"
     elif isinstance(config, WaitForEventConfig):
         yield from _wait(config, ids)
-    elif isinstance(config, SubWorkflowConfig):
+    else:
+        yield from _small(config)
+
+
+def _small(config: SubWorkflowConfig | RespondConfig) -> Iterator[str]:
+    if isinstance(config, SubWorkflowConfig):
         if not config.workflow:
             yield ": sub-workflow config must have non-empty Workflow"
-    elif isinstance(config, RespondConfig) and config.status and not 100 <= config.status <= 599:
+    elif config.status and not 100 <= config.status <= 599:
         yield f": respond status is {config.status} (must be 100..599)"
 
 
@@ -202,8 +207,7 @@ def _sleep(config: SleepConfig) -> Iterator[str]:
     given = bool(config.duration) + bool(config.cron) + bool(config.until_input_path)
     if given != 1:
         yield (
-            ": sleep config must set exactly one of duration, cron, until_input_path; "
-            f"got {given}"
+            f": sleep config must set exactly one of duration, cron, until_input_path; got {given}"
         )
     elif config.cron and (problem := cron_problem(config.cron)):
         yield f": invalid sleep cron: {problem}"
@@ -276,7 +280,7 @@ def _limits(step: StepDef) -> Iterator[str]:
                 label = "" if name == "limit" else f" {name}"
                 yield f'step "{step.id}": keyed rate limit{label} must be positive'
     if not 0 <= step.max_task_concurrency <= 1000:
-        yield f'step "{step.id}" MaxTaskConcurrency is {step.max_task_concurrency} (must be 0..1000)'
+        yield f'step "{step.id}" MaxTaskConcurrency is {step.max_task_concurrency} (must be 0..1000)'  # noqa: E501
 
 
 def _retry(label: str, policy: object) -> Iterator[str]:
@@ -287,7 +291,7 @@ def _retry(label: str, policy: object) -> Iterator[str]:
     if not 0 <= policy.max_attempts <= MAX_ATTEMPTS:
         yield f"{label}.MaxAttempts is {policy.max_attempts} (max {MAX_ATTEMPTS})"
     if policy.strategy not in list(RetryStrategy):
-        yield f'{label}.Strategy is unknown: "{policy.strategy}" (valid: fixed, linear, exponential)'
+        yield f'{label}.Strategy is unknown: "{policy.strategy}" (valid: fixed, linear, exponential)'  # noqa: E501
     if policy.initial_delay < 0 or policy.max_delay < 0 or policy.multiplier < 0:
         yield f"{label} has a negative delay or multiplier"
 
@@ -363,7 +367,7 @@ def _priority(definition: WorkflowDef) -> Iterator[str]:
         yield "priority: default_offset out of [-600, 600]"
 
 
-def _cycle(definition: WorkflowDef, ids: dict[str, StepDef]) -> Iterator[str]:
+def _cycle(ids: dict[str, StepDef]) -> Iterator[str]:
     parents = {
         step_id: [parent for parent in step.depends_on if parent in ids]
         for step_id, step in ids.items()

@@ -113,7 +113,7 @@ class PriorityConfig(Wire):
     """Head start in seconds for pending runs, looked up by the input value at ``key``."""
 
     key: str = always("")
-    rules: dict[str, int] = field(default_factory=lambda: dict[str, int]())  # always written
+    rules: dict[str, int] = field(default_factory=dict[str, int])  # always written
     default_offset: int = always(0)
 
 
@@ -145,7 +145,7 @@ class WorkflowDef(Wire):
 
     name: str = always("")
     version: str = always("")
-    steps: list[StepDef] = field(default_factory=lambda: list[StepDef]())  # always written
+    steps: list[StepDef] = field(default_factory=list[StepDef])  # always written
     default_retry: RetryPolicy | None = None
     concurrency: Concurrency | None = None
     timeout: Duration = 0

@@ -1,4 +1,1 @@
-"""How the model lies on NATS: subjects, streams, buckets, publishing and reading.
-
-The only package that imports ``nats``.
-"""
+"""How the model lies on NATS: subjects, ids, streams and buckets. The only importer of nats."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dagnats.engine.steps.approval import ApprovalStep
 from dagnats.engine.kind import StepKind
+from dagnats.engine.steps.approval import ApprovalStep
 from dagnats.engine.steps.loop import LoopStep
 from dagnats.engine.steps.map import MapStep
 from dagnats.engine.steps.planner import PlannerStep

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dagnats.engine.effects import CancelTimers, CloseApproval, OpenApproval
-from dagnats.engine.progress import complete_step
 from dagnats.engine.kind import StepError, StepKind
+from dagnats.engine.progress import complete_step
 from dagnats.engine.turn import Turn
 from dagnats.model.codec import encode, raw
 from dagnats.model.event import ApprovalRequest, EventType

@@ -8,8 +8,8 @@ from dagnats.engine.attempt import is_current
 from dagnats.engine.dispatch import Order, current_input, enqueue
 from dagnats.engine.effects import CancelTimers
 from dagnats.engine.failure import failure_of, retry_delay
-from dagnats.engine.progress import complete_step
 from dagnats.engine.kind import StepError, StepKind
+from dagnats.engine.progress import complete_step
 from dagnats.engine.turn import Turn
 from dagnats.errors import InvalidError
 from dagnats.model.codec import decode, encode
@@ -21,6 +21,7 @@ from dagnats.model.workflow import MapConfig, StepDef
 
 SEPARATOR = ".map."
 """Stands between the id of a map step and the index of an item."""
+
 
 class Progress(Struct):
     """What a map step would have to work out anew for every item, kept beside the snapshot."""
@@ -161,9 +162,7 @@ def _started(turn: Turn, step: StepDef, state: StepState, index: int) -> None:
     item = state.map_instances[index]
     item.status = StepStatus.RUNNING.value
     if step.timeout > 0:
-        event = turn.event_of(
-            EventType.STEP_TIMEOUT, turn.event.step_id, attempt=item.attempts
-        )
+        event = turn.event_of(EventType.STEP_TIMEOUT, turn.event.step_id, attempt=item.attempts)
         msg_id = f"{turn.run.id}.{turn.event.step_id}.step_timeout.{item.attempts}"
         turn.timer("timeout", turn.now + step.timeout, event, msg_id)
 

@@ -6,8 +6,8 @@ from base64 import b64encode
 
 from dagnats.engine.effects import Respond
 from dagnats.engine.inputs import parent_output
-from dagnats.engine.progress import complete_step
 from dagnats.engine.kind import StepError, StepKind
+from dagnats.engine.progress import complete_step
 from dagnats.engine.turn import Turn
 from dagnats.errors import InvalidError
 from dagnats.model.codec import encode, parse_json, raw
@@ -35,7 +35,7 @@ class RespondStep(StepKind):
 
 
 def _body(turn: Turn, step: StepDef, path: str) -> bytes:
-    """The named value, else the whole, of the single parent's output or the run's input (RESP-2)."""
+    """The named value, else all, of the single parent's output or the run's input (RESP-2)."""
     parents = step.depends_on
     source = bytes(parent_output(turn.run, parents[0])) if len(parents) == 1 else b""
     source = source or bytes(turn.run.snapshot.input)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dagnats.engine.effects import CancelTimers
-from dagnats.engine.progress import complete_step
 from dagnats.engine.kind import StepError, StepKind
+from dagnats.engine.progress import complete_step
 from dagnats.engine.turn import Turn
 from dagnats.errors import InvalidError
 from dagnats.model.codec import parse_json
@@ -38,6 +38,7 @@ class SleepStep(StepKind):
 
     def handle(self, turn: Turn, step: StepDef, state: StepState) -> None:
         """The timer has fired."""
+        del state
         if turn.event.type == EventType.SLEEP_COMPLETED:
             complete_step(turn, step.id, b"")
 

@@ -6,8 +6,8 @@ import hashlib
 
 from dagnats.engine.dispatch import current_input
 from dagnats.engine.effects import Emit
-from dagnats.engine.progress import complete_step
 from dagnats.engine.kind import StepError, StepKind
+from dagnats.engine.progress import complete_step
 from dagnats.engine.turn import Turn, message_id
 from dagnats.errors import InvalidError
 from dagnats.model.codec import decode, encode, raw
@@ -95,7 +95,5 @@ def _spawn(
         depth=0 if config.detach else snapshot.depth + 1,
         detached=config.detach,
     )
-    event = turn.event_of(
-        EventType.WORKFLOW_STARTED, run_id=state.child_run_id, payload=raw(start)
-    )
+    event = turn.event_of(EventType.WORKFLOW_STARTED, run_id=state.child_run_id, payload=raw(start))
     turn.do(Emit(event, message_id(event)))

@@ -1,10 +1,10 @@
-"""``wait_for_event``: wait until a matching event is published, or a timeout (``engine.md`` 6.7)."""
+"""``wait_for_event``: wait until a matching event comes, or a timeout (``engine.md`` 6.7)."""
 
 from __future__ import annotations
 
 from dagnats.engine.effects import AddWaiter, CancelTimers, DropWaiters
-from dagnats.engine.progress import complete_step
 from dagnats.engine.kind import StepError, StepKind
+from dagnats.engine.progress import complete_step
 from dagnats.engine.turn import Turn
 from dagnats.engine.waits import resolve
 from dagnats.model.event import EventType
@@ -41,6 +41,7 @@ class WaitStep(StepKind):
 
     def handle(self, turn: Turn, step: StepDef, state: StepState) -> None:
         """The event has come, or the time is up."""
+        del state
         if turn.event.type == EventType.WAIT_MATCHED:
             complete_step(turn, step.id, bytes(turn.event.payload))
         elif turn.event.type == EventType.WAIT_TIMEOUT:

@@ -1,0 +1,1 @@
+"""The shell round the machine: consume, decide, publish, snapshot, acknowledge."""

@@ -1,0 +1,62 @@
+"""Scheduled runs: NATS keeps the time, runs start under their promised id (``engine.md`` 10.7)."""
+
+from __future__ import annotations
+
+import contextlib
+
+from dagnats.errors import InvalidError
+from dagnats.model.codec import decode, encode, raw
+from dagnats.model.event import Event, EventType, StartPayload
+from dagnats.model.records import ScheduledRun
+from dagnats.runtime.messages import event_message
+from dagnats.wire.publisher import Outgoing
+from dagnats.wire.puller import Delivery, Puller
+from dagnats.wire.stores import Stores
+
+
+class Schedules:
+    """Turns what clients put on ``scheduled.{run}`` into timers, and due timers into runs.
+
+    Args:
+        stores: the connection.
+    """
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    async def run(self, puller: Puller) -> None:
+        """Work until cancelled."""
+        while True:
+            for delivery in await puller.take():
+                with contextlib.suppress(InvalidError):
+                    await self._one(delivery)
+                await delivery.ack()
+
+    async def _one(self, delivery: Delivery) -> None:
+        record = decode(delivery.data, ScheduledRun)
+        if not delivery.subject.startswith("scheduled.fire."):
+            headers = {
+                "Nats-Schedule": f"@at {record.run_at}",
+                "Nats-Schedule-Target": f"scheduled.fire.{record.run_id}",
+            }
+            subject = f"scheduled.at.{record.run_id}"
+            await self._stores.publisher.publish(Outgoing(subject, encode(record), headers=headers))
+            return
+        kept = await self._stores.scheduled.get(record.run_id)
+        if kept is None or kept.value.status != "scheduled":
+            return
+        await self._stores.publisher.publish(await self._start(kept.value))
+        await self._stores.scheduled.delete(record.run_id)
+
+    async def _start(self, record: ScheduledRun) -> Outgoing:
+        found = await self._stores.definitions.get(record.workflow_id)
+        payload = raw(None)
+        if found is not None:
+            payload = raw(StartPayload(workflow_def=raw(found.value), input=record.input))
+        event = Event(
+            type=EventType.WORKFLOW_STARTED.value,
+            run_id=record.run_id,
+            timestamp=record.run_at,
+            payload=payload,
+        )
+        return event_message(event, f"{record.run_id}.{EventType.WORKFLOW_STARTED}")

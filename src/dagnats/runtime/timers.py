@@ -1,0 +1,135 @@
+"""Timers: kept by NATS as scheduled messages, and in memory when they are due soon.
+
+A timer is written with the next snapshot, so one that is cancelled before (a step that ends
+within milliseconds has a timeout as well) costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from dagnats.engine.effects import CancelTimers, SetTimer
+from dagnats.errors import DagnatsError
+from dagnats.model.codec import Wire, encode
+from dagnats.model.event import Event
+from dagnats.model.times import SECOND, format_time
+from dagnats.wire import subjects
+from dagnats.wire.connection import Bus
+from dagnats.wire.publisher import Outgoing
+
+SOON = 2 * SECOND
+"""Timers due within this are fired from memory: the server's tick is 250 ms."""
+
+_Key = tuple[str, str, str]
+
+
+class TimerBody(Wire):
+    """What a scheduled message carries."""
+
+    event: Event
+    msg_id: str = ""
+
+
+class _Timer(Struct):
+    effect: SetTimer
+    handle: asyncio.TimerHandle | None = None
+    written: bool = False
+
+
+class Timers:
+    """The timers this process has set.
+
+    Args:
+        bus: the connection.
+        fire: called with a timer that is due.
+    """
+
+    def __init__(self, bus: Bus, fire: Callable[[Event, str], None]) -> None:
+        self._bus = bus
+        self._fire = fire
+        self._timers: dict[_Key, _Timer] = {}
+        self._of_run: dict[str, set[_Key]] = {}
+        self._unwritten: dict[_Key, _Timer] = {}
+        self._purges: set[str] = set()
+
+    def set(self, effect: SetTimer) -> None:
+        """Set a timer."""
+        key = (effect.event.run_id, effect.event.step_id, effect.kind)
+        self._drop(key)
+        timer = _Timer(effect)
+        delay = effect.due - time.time_ns()
+        if delay <= SOON:
+            loop = asyncio.get_running_loop()
+            timer.handle = loop.call_later(max(0.0, delay / SECOND), self._due, key)
+        self._timers[key] = self._unwritten[key] = timer
+        self._of_run.setdefault(key[0], set()).add(key)
+
+    def cancel(self, effect: CancelTimers, *, known: bool) -> None:
+        """Cancel a step's timers. ``known``: no earlier process can have set any."""
+        keys = [
+            key for key in self._of_run.get(effect.run_id, ()) if effect.step_id in ("", key[1])
+        ]
+        written = [self._drop(key) for key in keys]
+        if any(written) or not known:
+            step = effect.step_id or ">"
+            self._purges.add(f"sleep.at.{effect.run_id}.*.{step}")
+
+    def _drop(self, key: _Key) -> bool:
+        timer = self._timers.pop(key, None)
+        if timer is None:
+            return False
+        self._unwritten.pop(key, None)
+        left = self._of_run[key[0]]
+        left.discard(key)
+        if not left:
+            del self._of_run[key[0]]
+        if timer.handle is not None:
+            timer.handle.cancel()
+        return timer.written
+
+    def _due(self, key: _Key) -> None:
+        timer = self._timers.get(key)
+        if timer is not None:
+            self._drop(key)
+            self._fire(timer.effect.event, timer.effect.msg_id)
+
+    def unwritten(self) -> list[Outgoing]:
+        """The messages that make the timers set since the last call durable."""
+        made = [_scheduled(timer.effect) for timer in self._unwritten.values()]
+        for key, timer in list(self._unwritten.items()):
+            timer.written = True
+            if timer.handle is None:
+                # NATS has it from here on; only its name must be known for a purge.
+                timer.effect = SetTimer(timer.effect.kind, 0, Event(type="", run_id=key[0]), "")
+        self._unwritten.clear()
+        return made
+
+    async def purge(self) -> None:
+        """Take cancelled timers out of the stream."""
+        purges, self._purges = self._purges, set()
+        for subject in purges:
+            try:
+                await self._bus.api("STREAM.PURGE.SLEEP_TIMERS", {"filter": subject})
+            except DagnatsError:
+                self._purges.add(subject)  # It would fire into a guard; try again later.
+                return
+
+    def stop(self) -> None:
+        """Forget everything; what was written stays with NATS."""
+        for key in list(self._timers):
+            self._drop(key)
+
+
+def _scheduled(effect: SetTimer) -> Outgoing:
+    event = effect.event
+    headers = {
+        "Nats-Schedule": f"@at {format_time(effect.due)}",
+        "Nats-Schedule-Target": subjects.timer_fire(event.run_id),
+    }
+    body = encode(TimerBody(event=event, msg_id=effect.msg_id))
+    subject = subjects.timer_at(event.run_id, effect.kind, event.step_id or "run")
+    return Outgoing(subject, body, headers=headers)

@@ -1,0 +1,257 @@
+"""Buckets: typed key-value storage on a JetStream stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, TypeVar, cast
+
+import msgspec
+import nats.errors
+from msgspec import Struct
+from nats.aio.msg import Msg
+
+from dagnats.errors import ConflictError, DagnatsError, InvalidError, UnreachableError
+from dagnats.model.codec import decode, encode
+from dagnats.model.times import read_time
+from dagnats.wire.connection import Bus
+from dagnats.wire.publisher import Outgoing, Publisher, PublishError
+from dagnats.wire.subjects import is_key
+
+T = TypeVar("T")
+_PAGE = 500
+
+
+class Entry(Struct, Generic[T], frozen=True):
+    """A value with its key, the sequence it was written at, and when (ns since 1970)."""
+
+    key: str
+    value: T
+    revision: int
+    timestamp: int = 0
+
+
+class Bucket(Generic[T]):
+    """One bucket.
+
+    Args:
+        bus: the connection.
+        publisher: where writes go.
+        name: the bucket's name.
+        kind: a struct (JSON), ``bytes`` or ``str``.
+
+    Attributes:
+        unreadable: entries met so far whose value could not be decoded; listings leave them out.
+    """
+
+    def __init__(self, bus: Bus, publisher: Publisher, name: str, kind: type[T]) -> None:
+        self._bus = bus
+        self._publisher = publisher
+        self.name = name
+        self._stream = f"KV_{name}"
+        self._prefix = f"$KV.{name}."
+        self._decode: Callable[[bytes], T] = _decoder(kind)
+        self.unreadable = 0
+
+    def subject(self, key: str) -> str:
+        """The subject of a key.
+
+        Raises:
+            InvalidError: the key has characters a bucket does not take.
+        """
+        if not is_key(key):
+            raise InvalidError(f"{key[:64]!r} cannot be a key of {self.name}")
+        return self._prefix + key
+
+    def message(self, key: str, value: T) -> Outgoing:
+        """A write of ``value``, to be published with others."""
+        return Outgoing(self.subject(key), _encoded(value))
+
+    def erasure(self, key: str) -> Outgoing:
+        """A deletion of ``key``, to be published with others."""
+        return Outgoing(self.subject(key), b"", headers={"KV-Operation": "DEL"})
+
+    async def get(self, key: str) -> Entry[T] | None:
+        """The entry of a key.
+
+        Raises:
+            InvalidError: the value cannot be decoded.
+        """
+        bare = await self._raw(key)
+        if bare is None or bare.value is None:
+            return None
+        return Entry(bare.key, self._decode(bare.value), bare.revision, bare.timestamp)
+
+    async def put(self, key: str, value: T) -> int:
+        """Write; the new revision."""
+        return (await self._publisher.publish(self.message(key, value))).seq
+
+    async def create(self, key: str, value: T) -> int:
+        """Write if the key does not exist.
+
+        Raises:
+            ConflictError: it exists.
+        """
+        present = await self._raw(key)
+        if present is None:
+            return await self.update(key, value, 0)
+        if present.value is not None:
+            raise ConflictError(f"{key} exists in {self.name}")
+        return await self.update(key, value, present.revision)
+
+    async def update(self, key: str, value: T, revision: int) -> int:
+        """Write if the key is still at ``revision`` (0: does not exist).
+
+        Raises:
+            ConflictError: it is not.
+        """
+        return await self._guarded(self.subject(key), _encoded(value), revision, {})
+
+    async def delete(self, key: str, revision: int | None = None) -> None:
+        """Delete, if given only while still at ``revision``.
+
+        Raises:
+            ConflictError: it has moved on.
+        """
+        if revision is None:
+            await self._publisher.publish(self.erasure(key))
+        else:
+            await self._guarded(self.subject(key), b"", revision, {"KV-Operation": "DEL"})
+
+    async def _guarded(
+        self, subject: str, data: bytes, revision: int, headers: dict[str, str]
+    ) -> int:
+        headers = {"Nats-Expected-Last-Subject-Sequence": str(revision), **headers}
+        try:
+            return (await self._publisher.publish(Outgoing(subject, data, headers=headers))).seq
+        except PublishError as error:
+            if "wrong last sequence" in error.message:
+                raise ConflictError(f"{subject} was changed by somebody else") from None
+            raise
+
+    async def keys(self, pattern: str = ">") -> list[str]:
+        """The live keys that match a subject pattern."""
+        return [entry.key async for entry in self._walk(pattern) if entry.value is not None]
+
+    async def scan(self, pattern: str = ">") -> AsyncIterator[Entry[T]]:
+        """Every readable live entry, in order of last write."""
+        async for entry in self._walk(pattern):
+            if entry.value is None:
+                continue
+            try:
+                value = self._decode(entry.value)
+            except InvalidError:
+                self.unreadable += 1
+                continue
+            yield Entry(entry.key, value, entry.revision, entry.timestamp)
+
+    async def newest(self) -> AsyncIterator[Entry[T]]:
+        """Every readable live entry, last written first; stop reading whenever you have enough."""
+        state = (await self._bus.api(f"STREAM.INFO.{self._stream}"))["state"]
+        high, first, width = state["last_seq"], state["first_seq"], 64
+        while high >= first and state["messages"]:
+            low = max(first, high - width + 1)
+            batch = [entry async for entry in self._range(low, high)]
+            for raw in reversed(batch):
+                if raw.value is None:
+                    continue
+                try:
+                    value = self._decode(raw.value)
+                except InvalidError:
+                    self.unreadable += 1
+                    continue
+                yield Entry(raw.key, value, raw.revision, raw.timestamp)
+            # Rewritten keys leave holes; where they are many, look further at a time.
+            width = min(_PAGE * 4, width * 2 if len(batch) < width // 2 else max(width, _PAGE // 2))
+            high = low - 1
+
+    async def _raw(self, key: str) -> Entry[bytes | None] | None:
+        subject = f"$JS.API.DIRECT.GET.{self._stream}.{self.subject(key)}"
+        try:
+            return self._bare(await self._bus.nc.request(subject, timeout=5.0))
+        except nats.errors.NoRespondersError:
+            raise DagnatsError(
+                f"bucket {self.name} is not provisioned", "run 'dagnats serve'"
+            ) from None
+        except (nats.errors.Error, TimeoutError) as error:
+            raise UnreachableError(f"no answer from {self.name}: {error or 'timed out'}") from None
+
+    def _bare(self, msg: Msg) -> Entry[bytes | None] | None:
+        headers = msg.headers or {}
+        if headers.get("Status"):
+            return None
+        gone = headers.get("KV-Operation") in ("DEL", "PURGE")
+        return Entry(
+            headers["Nats-Subject"][len(self._prefix) :],
+            None if gone else msg.data,
+            int(headers["Nats-Sequence"]),
+            _stamp(headers.get("Nats-Time-Stamp", "")),
+        )
+
+    async def _walk(self, pattern: str) -> AsyncIterator[Entry[bytes | None]]:
+        state = (await self._bus.api(f"STREAM.INFO.{self._stream}"))["state"]
+        seq, last = state["first_seq"], state["last_seq"]
+        while state["messages"] and seq <= last:
+            count = 0
+            body: dict[str, object] = {
+                "seq": seq,
+                "next_by_subj": self._prefix + pattern,
+                "batch": _PAGE,
+            }
+            async for entry in self._batch(body):
+                if entry.revision > last:
+                    return
+                seq, count = entry.revision + 1, count + 1
+                yield entry
+            if count < _PAGE:
+                return
+
+    async def _range(self, low: int, high: int) -> AsyncIterator[Entry[bytes | None]]:
+        body: dict[str, object] = {
+            "seq": low,
+            "next_by_subj": self._prefix + ">",
+            "batch": high - low + 1,
+        }
+        async for entry in self._batch(body):
+            if entry.revision > high:
+                return
+            yield entry
+
+    async def _batch(self, body: dict[str, object]) -> AsyncIterator[Entry[bytes | None]]:
+        """One batched direct get: values until the server's end-of-batch status."""
+        inbox = self._bus.nc.new_inbox()
+        queue: asyncio.Queue[Msg] = asyncio.Queue()
+
+        async def arrived(msg: Msg) -> None:
+            queue.put_nowait(msg)
+
+        subscription = await self._bus.nc.subscribe(inbox, cb=arrived)
+        try:
+            await self._bus.nc.publish(
+                f"$JS.API.DIRECT.GET.{self._stream}", msgspec.json.encode(body), inbox
+            )
+            while True:
+                entry = self._bare(await asyncio.wait_for(queue.get(), 5.0))
+                if entry is None:
+                    return
+                yield entry
+        finally:
+            await subscription.unsubscribe()
+
+
+def _decoder(kind: type[T]) -> Callable[[bytes], T]:
+    if kind is bytes:
+        return lambda data: cast("T", data)
+    if kind is str:
+        return lambda data: cast("T", data.decode(errors="replace"))
+    return lambda data: decode(data, kind)
+
+
+def _encoded(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return value.encode() if isinstance(value, str) else encode(value)
+
+
+def _stamp(text: str) -> int:
+    return read_time(text) or 0

@@ -1,0 +1,132 @@
+"""JetStream publishing with one inbox for all acks (``perf.md`` B: 5 x ``js.publish``)."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+from nats.aio.msg import Msg
+
+from dagnats.errors import DagnatsError, TooLargeError
+from dagnats.wire.connection import Bus
+
+ACK_TIMEOUT = 5.0
+"""Seconds to wait for acknowledgements; then the publisher's work has to be done anew."""
+
+
+class PublishError(DagnatsError):
+    """A message was refused, or its acknowledgement did not come."""
+
+    code = "publish"
+
+
+class Outgoing(Struct, frozen=True):
+    """A message for a stream. ``msg_id`` makes a repeat harmless."""
+
+    subject: str
+    data: bytes
+    msg_id: str = ""
+    headers: dict[str, str] = {}
+
+
+class Ack(Struct):
+    """What the stream answered."""
+
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: dict[str, object] | None = None
+
+
+_acks = msgspec.json.Decoder(Ack)
+
+
+class Publisher:
+    """Publishes and waits for acknowledgements.
+
+    Args:
+        bus: the connection.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._prefix = f"_INBOX.{secrets.token_hex(8)}"
+        self._waiting: dict[str, asyncio.Future[Ack]] = {}
+        self._counter = 0
+        self._ready = False
+
+    async def start(self) -> None:
+        """Subscribe to the inbox."""
+        await self._bus.nc.subscribe(f"{self._prefix}.*", cb=self._on_ack)
+        self._bus.on_disconnect.append(self._fail_all)
+        self._ready = True
+
+    async def _on_ack(self, msg: Msg) -> None:
+        waiting = self._waiting.pop(msg.subject, None)
+        if waiting is None or waiting.done():
+            return
+        try:
+            waiting.set_result(_acks.decode(msg.data))
+        except msgspec.MsgspecError:
+            status = (msg.headers or {}).get("Status", "")
+            waiting.set_exception(PublishError(f"no stream took the message (status {status})"))
+
+    def _fail_all(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(PublishError("the connection was lost"))
+
+    async def publish(self, message: Outgoing) -> Ack:
+        """Publish one message. See :meth:`publish_all`."""
+        return (await self.publish_all([message]))[0]
+
+    async def publish_all(self, messages: Sequence[Outgoing]) -> list[Ack]:
+        """Publish messages in order and wait for all acknowledgements.
+
+        Raises:
+            TooLargeError: a message exceeds the server's limit; nothing was published.
+            PublishError: one was refused or not acknowledged in time; others may be stored.
+        """
+        limit = self._bus.max_payload
+        for message in messages:
+            if len(message.data) > limit:
+                raise TooLargeError(
+                    f"message of {len(message.data)} bytes on {message.subject} exceeds the "
+                    f"server's limit of {limit} bytes",
+                    "make it smaller, or raise max_payload of the server",
+                )
+        if not self._ready:
+            await self.start()
+        futures = [await self._send(message) for message in messages]
+        if not futures:
+            return []
+        done, late = await asyncio.wait(futures, timeout=ACK_TIMEOUT)
+        del done
+        if late:
+            raise PublishError(f"{len(late)} of {len(messages)} messages were not acknowledged")
+        return [
+            self._checked(message, future.result())
+            for message, future in zip(messages, futures, strict=True)
+        ]
+
+    async def _send(self, message: Outgoing) -> asyncio.Future[Ack]:
+        self._counter += 1
+        reply = f"{self._prefix}.{self._counter}"
+        future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+        self._waiting[reply] = future
+        headers = message.headers
+        if message.msg_id:
+            headers = {"Nats-Msg-Id": message.msg_id, **headers}
+        await self._bus.nc.publish(message.subject, message.data, reply, headers or None)
+        return future
+
+    @staticmethod
+    def _checked(message: Outgoing, ack: Ack) -> Ack:
+        if ack.error is not None:
+            reason = ack.error.get("description", "refused")
+            raise PublishError(f"{message.subject}: {reason}")
+        return ack

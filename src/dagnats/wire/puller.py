@@ -1,0 +1,156 @@
+"""A pull consumer read in batches, without a task or a future per message (``perf.md`` B)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+
+import msgspec
+from nats.aio.msg import Msg
+
+from dagnats.wire.connection import Bus
+
+EXPIRY = 3.0
+"""Seconds a pull request lives. A server's restart forgets it, so this bounds the gap."""
+
+
+class Delivery:
+    """One message of a pull consumer."""
+
+    __slots__ = ("_bus", "delivered", "msg", "seq", "timestamp")
+
+    def __init__(self, bus: Bus, msg: Msg) -> None:
+        self._bus = bus
+        self.msg = msg
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>; newer
+        # servers put domain and account before the stream, and a token at the end.
+        parts = msg.reply.split(".")
+        first = 4 if len(parts) < 11 else 6
+        self.delivered = int(parts[first])
+        self.seq = int(parts[first + 1])
+        self.timestamp = int(parts[first + 3])
+
+    @property
+    def data(self) -> bytes:
+        """The body."""
+        return self.msg.data
+
+    @property
+    def subject(self) -> str:
+        """Where it was published."""
+        return self.msg.subject
+
+    async def ack(self) -> None:
+        """Done; with an ack-all consumer, everything before as well."""
+        await self._bus.nc.publish(self.msg.reply, b"+ACK")
+
+    async def nak(self, delay: float = 0.0) -> None:
+        """Deliver again after ``delay`` seconds."""
+        body = b"-NAK" if not delay else b'-NAK {"delay":%d}' % int(delay * 1e9)
+        await self._bus.nc.publish(self.msg.reply, body)
+
+    async def in_progress(self) -> None:
+        """Still at work: the ack wait starts again."""
+        await self._bus.nc.publish(self.msg.reply, b"+WPI")
+
+
+class Puller:
+    """Keeps pull requests outstanding and hands over what has arrived.
+
+    Args:
+        bus: the connection.
+        stream: the stream's name.
+        consumer: the consumer's name.
+        batch: how many messages may be under way to us, or with us and not released.
+        manual: the taker calls :meth:`release` when a message no longer counts against ``batch``;
+            otherwise taking it is enough.
+    """
+
+    def __init__(
+        self, bus: Bus, stream: str, consumer: str, *, batch: int = 500, manual: bool = False
+    ) -> None:
+        self._bus = bus
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._inbox = f"_INBOX.{secrets.token_hex(8)}"
+        self._batch = batch
+        self._manual = manual
+        self._held = 0
+        self._asked = 0
+        self._round = 0
+        self._arrived: list[Delivery] = []
+        self._arrival = asyncio.Event()
+        self._refill = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Subscribe and begin to pull."""
+        self._subscription = await self._bus.nc.subscribe(
+            f"{self._inbox}.*", cb=self._on_message, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        self._bus.on_reconnect.append(self._forget)
+        self._task = asyncio.create_task(self._pull(), name=f"pull {self._next}")
+
+    async def stop(self) -> None:
+        """Stop pulling. What has arrived can still be taken; the rest is delivered to others."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._bus.on_reconnect.remove(self._forget)
+        if self._bus.nc.is_connected:
+            await self._subscription.unsubscribe()
+
+    async def take(self) -> list[Delivery]:
+        """Everything that has arrived; waits until there is something."""
+        while not self._arrived:
+            self._arrival.clear()
+            await self._arrival.wait()
+        taken, self._arrived = self._arrived, []
+        if not self._manual:
+            self.release(len(taken))
+        return taken
+
+    def release(self, count: int = 1) -> None:
+        """``count`` messages no longer count against the batch."""
+        self._held -= count
+        self._refill.set()
+
+    async def _on_message(self, msg: Msg) -> None:
+        if msg.reply:
+            self._asked = max(0, self._asked - 1)
+            self._held += 1
+            self._arrived.append(Delivery(self._bus, msg))
+            self._arrival.set()
+        elif msg.subject == f"{self._inbox}.{self._round}":
+            # The newest request has ended: expired, or refused for want of its consumer.
+            self._asked = 0
+        if self._asked <= self._batch // 2:
+            self._refill.set()
+
+    def _forget(self) -> None:
+        self._asked = 0
+        self._refill.set()
+
+    async def _pull(self) -> None:
+        while True:
+            room = self._batch - self._held - self._asked
+            if room > 0 and self._asked <= self._batch // 2:
+                await self._ask(room)
+            self._refill.clear()
+            try:
+                async with asyncio.timeout(EXPIRY + 0.5):
+                    await self._refill.wait()
+            except TimeoutError:
+                self._asked = 0  # The request was lost with its server.
+            if self._asked == 0:
+                await asyncio.sleep(0.005)  # A refused request must not be repeated in a frenzy.
+
+    async def _ask(self, count: int) -> None:
+        self._round += 1
+        self._asked += count
+        body = {"batch": count, "expires": int(EXPIRY * 1e9)}
+        await self._bus.nc.publish(
+            self._next, msgspec.json.encode(body), f"{self._inbox}.{self._round}"
+        )

@@ -1,0 +1,224 @@
+"""Streams, buckets and consumers as data, and their provisioning (``wire.md`` 1, 2, 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from dagnats.errors import DagnatsError, NotFoundError, RefusedError
+from dagnats.model.times import DAY, HOUR, MINUTE, SECOND
+from dagnats.wire.connection import Bus
+
+DEFAULT_STORE = 10 * 1024**3
+"""Bytes assumed for a store without a limit."""
+
+
+class StreamSpec(Struct, frozen=True, kw_only=True):
+    """One stream. ``share`` is its part of the store; ages in ns."""
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: str = "limits"
+    storage: str = "file"
+    max_age: int = 0
+    share: float = 0.0
+    window: int = 2 * MINUTE
+    discard: str = "old"
+    flags: tuple[str, ...] = ("allow_direct",)
+
+
+STREAMS = (
+    # The duplicate window is longer than Go's 5 s: whatever is republished after a crash is
+    # dropped by the stream.
+    StreamSpec(name="WORKFLOW_HISTORY", subjects=("history.>",), max_age=30 * DAY, share=0.30),
+    # Work must never be dropped to make room: new work is refused instead. A stream with schedules
+    # cannot refuse, so SLEEP_TIMERS has no ceiling of its own but the store's.
+    StreamSpec(
+        name="TASK_QUEUES", subjects=("task.>",), retention="workqueue", share=0.12, discard="new"
+    ),
+    StreamSpec(name="EVENTS", subjects=("event.>",), max_age=14 * DAY, share=0.15),
+    StreamSpec(name="DEAD_LETTERS", subjects=("dead.>",), max_age=30 * DAY, share=0.05, window=DAY),
+    StreamSpec(
+        name="SLEEP_TIMERS",
+        subjects=("sleep.>", "scheduled.>"),
+        retention="workqueue",
+        flags=("allow_direct", "allow_msg_schedules", "allow_msg_ttl", "allow_rollup_hdrs"),
+    ),
+    StreamSpec(
+        name="TELEMETRY", subjects=("telemetry.>",), max_age=7 * DAY, share=0.10, window=5 * SECOND
+    ),
+    StreamSpec(name="STICKY_TASKS", subjects=("sticky.>",), storage="memory", max_age=30 * MINUTE),
+    StreamSpec(name="TRIGGER_HISTORY", subjects=("trigger.fire.>",), max_age=30 * DAY, share=0.04),
+)
+
+BUCKETS: dict[str, int] = {
+    "workflow_defs": 0,
+    "workflow_runs": 0,
+    "scheduled_runs": 0,
+    "workers": 60 * SECOND,
+    "worker_status": 120 * SECOND,
+    "event_waiters": 0,
+    "rate_limits": 0,
+    "concurrency_tasks": 0,
+    "approval_tokens": 168 * HOUR,
+    "debounce_state": 14 * DAY,
+    "idempotency_keys": DAY,
+    "http_idempotency": HOUR,
+    "sticky_bindings": 25 * HOUR,
+    "singleton_locks": 0,
+    "trigger_types": 0,
+    "services": 0,
+    "triggers": 0,
+    "trigger_state": 0,
+    "signals": 0,
+    "checkpoints": 0,
+    "concurrency_runs": 0,
+    "console_audit": 90 * DAY,
+    # Ours: definitions by content hash, the engine's flow control, its switches, its lease.
+    "workflow_revisions": 0,
+    "engine_state": 0,
+    "engine_control": 0,
+    "leases": 10 * SECOND,
+}
+"""Time to live per bucket in ns; 0 keeps values for ever."""
+
+ENGINE = "orchestrator"
+"""The engine's durable consumer."""
+
+
+async def provision(bus: Bus, store_bytes: int = 0, replicas: int = 1) -> list[str]:
+    """Create what is missing; what is there already is left as it is.
+
+    Args:
+        bus: the connection.
+        store_bytes: the store that the streams share; 0 stands for 10 GiB.
+        replicas: copies of each stream.
+
+    Returns:
+        One line per difference that was found and left alone.
+
+    Raises:
+        RefusedError: another engine is attached to this NATS.
+    """
+    drift: list[str] = []
+    wanted = [_stream_config(spec, store_bytes or DEFAULT_STORE, replicas) for spec in STREAMS]
+    wanted += [_bucket_config(name, ttl, replicas) for name, ttl in BUCKETS.items()]
+    for config in wanted:
+        drift += await _ensure_stream(bus, config)
+    await _ensure_engine(bus)
+    for stream, consumer in CONSUMERS:
+        await _ensure_consumer(bus, stream, consumer)
+    return drift
+
+
+def _stream_config(spec: StreamSpec, store_bytes: int, replicas: int) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "subjects": list(spec.subjects),
+        "retention": spec.retention,
+        "storage": spec.storage,
+        "max_age": spec.max_age,
+        "max_bytes": int(store_bytes * spec.share) or -1,
+        "duplicate_window": spec.window,
+        "discard": spec.discard,
+        "num_replicas": replicas,
+        **dict.fromkeys(spec.flags, True),
+    }
+
+
+def _bucket_config(name: str, ttl: int, replicas: int) -> dict[str, Any]:
+    return {
+        "name": f"KV_{name}",
+        "subjects": [f"$KV.{name}.>"],
+        "max_msgs_per_subject": 1,
+        "max_age": ttl,
+        "discard": "new",
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+        "allow_direct": True,
+        "duplicate_window": min(2 * MINUTE, ttl) or 2 * MINUTE,
+        "num_replicas": replicas,
+        "storage": "file",
+    }
+
+
+async def _ensure_stream(bus: Bus, config: dict[str, Any]) -> list[str]:
+    name = config["name"]
+    try:
+        present = (await bus.api(f"STREAM.INFO.{name}"))["config"]
+    except NotFoundError:
+        await bus.api(f"STREAM.CREATE.{name}", config, wait=30)
+        return []
+    missing = {
+        key: value
+        for key, value in config.items()
+        if key.startswith("allow_") and not present.get(key)
+    }
+    if config["duplicate_window"] > present.get("duplicate_window", 0):
+        missing["duplicate_window"] = config["duplicate_window"]
+    if missing:
+        try:
+            await bus.api(f"STREAM.UPDATE.{name}", {**present, **missing}, wait=30)
+        except DagnatsError as error:
+            return [error.message]
+    fixed = ("retention", "storage", "subjects")
+    return [
+        f"{name}: {key} is {present.get(key)}, not {config[key]}"
+        for key in fixed
+        if key in config and present.get(key) != config[key]
+    ]
+
+
+def _consumer(name: str, filters: list[str], **more: Any) -> dict[str, Any]:
+    return {
+        "durable_name": name,
+        "name": name,
+        "ack_policy": "explicit",
+        "ack_wait": 30 * SECOND,
+        "deliver_policy": "all",
+        "max_deliver": -1,
+        **({"filter_subject": filters[0]} if len(filters) == 1 else {"filter_subjects": filters}),
+        **more,
+    }
+
+
+CONSUMERS = (
+    ("SLEEP_TIMERS", _consumer("sleep-timer", ["sleep.fire.>"], max_ack_pending=10_000)),
+    (
+        "SLEEP_TIMERS",
+        _consumer("scheduled-run-timer", ["scheduled.*", "scheduled.fire.*"]),
+    ),
+    # Events from before the first engine cannot matter to any wait.
+    ("EVENTS", _consumer("event-correlator", ["event.>"], deliver_policy="new")),
+)
+
+
+async def _ensure_consumer(bus: Bus, stream: str, config: dict[str, Any]) -> None:
+    try:
+        await bus.api(f"CONSUMER.INFO.{stream}.{config['name']}")
+    except NotFoundError:
+        body = {"stream_name": stream, "config": config}
+        await bus.api(f"CONSUMER.DURABLE.CREATE.{stream}.{config['name']}", body)
+
+
+async def _ensure_engine(bus: Bus) -> None:
+    """The engine's consumer acknowledges in bulk; one made by Go is taken over where it stands."""
+    config = _consumer(ENGINE, ["history.>"], ack_policy="all", max_ack_pending=100_000)
+    stream = "WORKFLOW_HISTORY"
+    try:
+        info = await bus.api(f"CONSUMER.INFO.{stream}.{ENGINE}")
+    except NotFoundError:
+        await _ensure_consumer(bus, stream, config)
+        return
+    if info["config"].get("ack_policy") == "all":
+        return
+    if info.get("num_waiting"):
+        raise RefusedError(
+            "another DagNats engine is attached to this NATS",
+            "stop it first: two engines of different make must not share one NATS",
+        )
+    start = info["ack_floor"]["stream_seq"] + 1
+    await bus.api(f"CONSUMER.DELETE.{stream}.{ENGINE}")
+    config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": start}
+    await _ensure_consumer(bus, stream, config)
