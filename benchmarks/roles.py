@@ -1,0 +1,41 @@
+"""The processes of the benchmark: ``python -m benchmarks.roles engine|worker URL``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import uvloop
+
+from benchmarks.rig import TASK, WORKER_CONCURRENCY
+
+
+async def engine(url: str) -> None:
+    """An engine and nothing else."""
+    from dagnats.runtime.engine import Engine
+    from dagnats.wire.connection import ConnectOptions, connect
+    from dagnats.wire.stores import Stores
+
+    bus = await connect(ConnectOptions(url=url, name="benchmark engine"))
+    await Engine(Stores(bus)).run()
+
+
+def worker(url: str) -> None:
+    """A worker whose handler does nothing."""
+    from dagnats import Worker
+
+    made = Worker(url, name="benchmark")
+
+    @made.task(TASK, concurrency=WORKER_CONCURRENCY)
+    async def nothing(given: Any = None) -> Any:
+        return given
+
+    made.run()
+
+
+if __name__ == "__main__":
+    role, address = sys.argv[1:]
+    if role == "engine":
+        uvloop.run(engine(address))
+    else:
+        worker(address)
