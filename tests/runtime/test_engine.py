@@ -139,7 +139,7 @@ async def test_a_raw_worker_runs_our_workflows(stores: Stores, engine: Engine) -
     assert run.status == "completed"
     assert json.loads(run.steps["b"].output)["got"] == {"from": "a", "got": {"x": 1}}
     assert run.steps["b"].attempts == 2
-    types = [stored.event.type for stored in await stores.history(run_id)]
+    types = [stored.event.type for stored in await stores.history.read(run_id)]
     assert types[0] == "workflow.started"
     assert types[-1] == "workflow.completed"
     assert types.count("step.completed") == 2
@@ -178,7 +178,7 @@ async def test_an_event_reaches_the_run_that_waits(stores: Stores, engine: Engin
     )
 
     async def waits() -> bool:
-        return any(s.event.type == "step.wait.started" for s in await stores.history(run_id))
+        return any(s.event.type == "step.wait.started" for s in await stores.history.read(run_id))
 
     await eventually(waits)
     await stores.publisher.publish(Outgoing("event.order.paid", b'{"id":8}'))
@@ -223,7 +223,7 @@ async def test_nothing_is_lost_when_engine_and_server_die_again_and_again(
         assert run.status == "completed"
         completed = [
             s.event.step_id
-            for s in await stores.history(run_id)
+            for s in await stores.history.read(run_id)
             if s.event.type == "step.completed"
         ]
         assert sorted(completed) == ["a", "b", "c"]

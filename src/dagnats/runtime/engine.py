@@ -35,7 +35,8 @@ from dagnats.runtime.timers import TimerBody, Timers
 from dagnats.runtime.waiters import Waiters
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.puller import Delivery, Puller
-from dagnats.wire.stores import HISTORY, Stores
+from dagnats.wire.readers import HISTORY
+from dagnats.wire.stores import Stores
 from dagnats.wire.topology import ENGINE
 
 log = logging.getLogger("dagnats.engine")
@@ -229,20 +230,26 @@ class Session:
 
     async def _apply(self, delivery: Delivery) -> list[Outgoing]:
         run_id = delivery.subject.partition(".")[2]
-        if delivery.seq in self._poison:
-            return [poison_letter(delivery.data, delivery.seq, delivery.delivered, "poison event")]
+        if delivery.stream_seq in self._poison:
+            return [
+                poison_letter(
+                    delivery.data, delivery.stream_seq, delivery.delivered, "poison event"
+                )
+            ]
         try:
             event = decode(delivery.data, Event)
         except InvalidError as error:
-            return [poison_letter(delivery.data, delivery.seq, delivery.delivered, error.message)]
+            return [
+                poison_letter(delivery.data, delivery.stream_seq, delivery.delivered, error.message)
+            ]
         run = self._runs.get(run_id)
         if event.run_id != run_id or (run is None and run_id in self._ended):
             return []
-        if run is not None and delivery.seq <= run.snapshot.applied_seq:
+        if run is not None and delivery.stream_seq <= run.snapshot.applied_seq:
             return []
         try:
             outcome = self._machine.apply(
-                run, event, delivery.seq, delivery.timestamp, time.time_ns()
+                run, event, delivery.stream_seq, delivery.timestamp_ns, time.time_ns()
             )
         except (
             ArithmeticError,
@@ -253,12 +260,12 @@ class Session:
             ValueError,
         ) as error:
             # A fault of ours must not stop every other run: this event is set aside.
-            log.exception("event %d of run %s cannot be processed", delivery.seq, run_id)
-            self._poison.add(delivery.seq)
-            raise DagnatsError(f"event {delivery.seq}: {error!r}") from error
+            log.exception("event %d of run %s cannot be processed", delivery.stream_seq, run_id)
+            self._poison.add(delivery.stream_seq)
+            raise DagnatsError(f"event {delivery.stream_seq}: {error!r}") from error
         if outcome.run is None:
             return []
-        outcome.run.snapshot.applied_seq = delivery.seq
+        outcome.run.snapshot.applied_seq = delivery.stream_seq
         self._runs[run_id] = self._dirty[run_id] = outcome.run
         return await self._effects(outcome.effects)
 
@@ -342,7 +349,7 @@ class Session:
     async def _flush(self, messages: list[Outgoing], last: Delivery) -> None:
         if messages:
             await self._stores.publisher.publish_all(messages)
-        await last.ack()
+        last.ack()
         await self._timers.purge()
 
     # --- what else causes events --------------------------------------------------------------
@@ -360,7 +367,7 @@ class Session:
                     messages.append(event_message(body.event, body.msg_id))
             await self._stores.publisher.publish_all(messages)
             for delivery in deliveries:
-                await delivery.ack()
+                delivery.ack()
 
     async def _correlate(self, puller: Puller) -> None:
         while True:
@@ -369,8 +376,12 @@ class Session:
             for delivery in deliveries:
                 event_type = delivery.subject.partition(".")[2]
                 messages += self._waiters.matched(
-                    event_type, delivery.data, delivery.seq, delivery.timestamp
+                    event_type, delivery.data, delivery.stream_seq, delivery.timestamp_ns
                 )
             await self._stores.publisher.publish_all(messages)
             for delivery in deliveries:
-                await delivery.ack()
+                delivery.ack()
+
+
+def _set_aside(delivery: Delivery, reason: str) -> Outgoing:
+    return poison_letter(delivery.data, delivery.stream_seq, delivery.delivered, reason)

@@ -30,7 +30,7 @@ class Schedules:
             for delivery in await puller.take():
                 with contextlib.suppress(InvalidError):
                     await self._one(delivery)
-                await delivery.ack()
+                delivery.ack()
 
     async def _one(self, delivery: Delivery) -> None:
         record = decode(delivery.data, ScheduledRun)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from dagnats.errors import DagnatsError, NotFoundError, UnreachableError
+from dagnats.errors import UnreachableError
+from dagnats.wire.errors import ApiError, MissingError
 
 # nats-py loads aiohttp for websockets when it is there: 200 ms of start-up for nothing.
 _BLOCKED = "aiohttp" not in sys.modules
@@ -19,22 +23,38 @@ if _BLOCKED:
 import nats.errors  # noqa: E402
 from nats.aio.client import Client  # noqa: E402
 
+from dagnats.wire.publisher import Publisher  # noqa: E402
+
 if _BLOCKED:
     del sys.modules["aiohttp"]
 
 NOT_FOUND = 404
 
 
-class ConnectOptions(Struct, kw_only=True):
-    """How to reach and log in to a server. ``timeout`` in seconds."""
+class ConnectOptions(Struct, frozen=True, kw_only=True):
+    """How to reach and log in to a server.
+
+    Args:
+        url: addresses, separated by commas; user and password may stand in them.
+        creds: path of a credentials file.
+        nkey_seed: path of a file with an nkey seed.
+        tls_ca, tls_cert, tls_key: paths of PEM files.
+        name: what the server shows for this connection.
+        timeout_s: how long connecting may take, in seconds.
+        reconnect: whether a lost connection is made again.
+    """
 
     url: str = "nats://127.0.0.1:4222"
     creds: str = ""
     user: str = ""
     password: str = ""
     token: str = ""
+    nkey_seed: str = ""
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
     name: str = "dagnats"
-    timeout: float = 2.0
+    timeout_s: float = 5.0
     reconnect: bool = True
 
 
@@ -43,10 +63,14 @@ class Bus:
 
     Args:
         nc: the client.
+        options: how it connected.
     """
 
-    def __init__(self, nc: Client) -> None:
+    def __init__(self, nc: Client, options: ConnectOptions) -> None:
         self.nc = nc
+        self.options = options
+        self.publisher = Publisher(self)
+        self._acks: set[asyncio.Task[None]] = set()
         self.on_reconnect: list[Callable[[], None]] = []
         self.on_disconnect: list[Callable[[], None]] = []
 
@@ -70,15 +94,15 @@ class Bus:
         """Call the JetStream API.
 
         Raises:
-            NotFoundError: the stream, consumer or message does not exist.
-            DagnatsError: the server refused.
+            MissingError: the stream, consumer or message does not exist.
+            ApiError: the server refused.
         """
         data = b"" if body is None else msgspec.json.encode(body)
         answer = msgspec.json.decode(await self.request(f"$JS.API.{name}", data, wait))
         error = answer.get("error")
         if error is not None:
             text = f"{name}: {error.get('description', error)}"
-            raise NotFoundError(text) if error.get("code") == NOT_FOUND else DagnatsError(text)
+            raise MissingError(text) if error.get("code") == NOT_FOUND else ApiError(text)
         return answer
 
     async def publish(
@@ -86,6 +110,17 @@ class Bus:
     ) -> None:
         """Core publish: no acknowledgement, no storage."""
         await self.nc.publish(subject, data, headers=headers)
+
+    def publish_soon(self, subject: str, data: bytes) -> None:
+        """Core publish in the background, for acknowledgements: a lost one repeats the message."""
+        task = asyncio.get_running_loop().create_task(self.nc.publish(subject, data))
+        self._acks.add(task)
+        task.add_done_callback(self._acknowledged)
+
+    def _acknowledged(self, task: asyncio.Task[None]) -> None:
+        self._acks.discard(task)
+        if not task.cancelled():
+            task.exception()  # A closed connection: the server delivers the message again.
 
     async def close(self) -> None:
         """Flush and disconnect."""
@@ -100,7 +135,7 @@ async def connect(options: ConnectOptions) -> Bus:
         UnreachableError: there is no server, or it refused the credentials.
     """
     nc = Client()
-    bus = Bus(nc)
+    bus = Bus(nc, options)
 
     async def reconnected() -> None:
         for callback in list(bus.on_reconnect):
@@ -115,11 +150,12 @@ async def connect(options: ConnectOptions) -> Bus:
 
     try:
         await nc.connect(
-            options.url,
+            options.url.split(","),
             name=options.name,
-            connect_timeout=options.timeout,  # pyright: ignore[reportArgumentType]
+            connect_timeout=options.timeout_s,  # pyright: ignore[reportArgumentType]
             allow_reconnect=options.reconnect,
             max_reconnect_attempts=1,
+            tls=_tls(options),
             reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType]
             reconnected_cb=reconnected,
             disconnected_cb=disconnected,
@@ -131,7 +167,7 @@ async def connect(options: ConnectOptions) -> Bus:
         await nc.close()
         reason = f" ({error})" if "uthoriz" in str(error) else ""
         raise UnreachableError(
-            f"cannot connect to NATS at {options.url}{reason}",
+            f"cannot connect to NATS at {without_secrets(options.url)}{reason}",
             "run 'dagnats serve' to start the server",
         ) from None
     if options.reconnect:
@@ -143,8 +179,23 @@ async def connect(options: ConnectOptions) -> Bus:
 def _login(options: ConnectOptions) -> dict[str, Any]:
     given = {
         "user_credentials": options.creds,
+        "nkeys_seed": options.nkey_seed,
         "user": options.user,
         "password": options.password,
         "token": options.token,
     }
     return {key: value for key, value in given.items() if value}
+
+
+def _tls(options: ConnectOptions) -> ssl.SSLContext | None:
+    if not (options.tls_ca or options.tls_cert):
+        return None
+    context = ssl.create_default_context(cafile=options.tls_ca or None)
+    if options.tls_cert:
+        context.load_cert_chain(options.tls_cert, options.tls_key or None)
+    return context
+
+
+def without_secrets(url: str) -> str:
+    """An address without the user and password in it."""
+    return re.sub(r"//[^@/,]*@", "//", url)

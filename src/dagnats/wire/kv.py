@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Generic, TypeVar, cast
 
 import msgspec
@@ -11,15 +12,18 @@ import nats.errors
 from msgspec import Struct
 from nats.aio.msg import Msg
 
-from dagnats.errors import ConflictError, DagnatsError, InvalidError, UnreachableError
+from dagnats.errors import ConflictError, InvalidError, UnreachableError
 from dagnats.model.codec import decode, encode
 from dagnats.model.times import read_time
 from dagnats.wire.connection import Bus
+from dagnats.wire.errors import MissingError
 from dagnats.wire.publisher import Outgoing, Publisher, PublishError
 from dagnats.wire.subjects import is_key
 
 T = TypeVar("T")
 _PAGE = 500
+_WATCHED = 10_000
+"""Changes that may wait for a watcher."""
 
 
 class Entry(Struct, Generic[T], frozen=True):
@@ -28,7 +32,13 @@ class Entry(Struct, Generic[T], frozen=True):
     key: str
     value: T
     revision: int
-    timestamp: int = 0
+    timestamp_ns: int = 0
+
+
+class Deleted(Struct, frozen=True):
+    """A key that is gone."""
+
+    key: str
 
 
 class Bucket(Generic[T]):
@@ -80,7 +90,61 @@ class Bucket(Generic[T]):
         bare = await self._raw(key)
         if bare is None or bare.value is None:
             return None
-        return Entry(bare.key, self._decode(bare.value), bare.revision, bare.timestamp)
+        return Entry(bare.key, self._decode(bare.value), bare.revision, bare.timestamp_ns)
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, Entry[T]]:
+        """The readable entries of those keys that exist."""
+        wanted = list(keys)
+        found: dict[str, Entry[T]] = {}
+        for at in range(0, len(wanted), _PAGE):
+            page = wanted[at : at + _PAGE]
+            body: dict[str, object] = {"multi_last": [self.subject(key) for key in page]}
+            async for bare in self._batch(body):
+                entry = self._readable(bare)
+                if entry is not None:
+                    found[entry.key] = entry
+        return found
+
+    def _readable(self, bare: Entry[bytes | None]) -> Entry[T] | None:
+        if bare.value is None:
+            return None
+        try:
+            value = self._decode(bare.value)
+        except InvalidError:
+            self.unreadable += 1
+            return None
+        return Entry(bare.key, value, bare.revision, bare.timestamp_ns)
+
+    async def count(self, pattern: str = ">") -> int:
+        """How many live entries match a subject pattern."""
+        return len(await self.keys(pattern))
+
+    async def watch(
+        self, pattern: str = ">", *, from_now: bool = False
+    ) -> AsyncIterator[Entry[T] | Deleted]:
+        """What is there (unless ``from_now``), then every change as it happens."""
+        changes: asyncio.Queue[Msg] = asyncio.Queue(maxsize=_WATCHED)
+
+        async def arrived(msg: Msg) -> None:
+            await changes.put(msg)
+
+        subscription = await self._bus.nc.subscribe(self._prefix + pattern, cb=arrived)
+        try:
+            if not from_now:
+                async for entry in self.scan(pattern):
+                    yield entry
+            while True:
+                changed = self._changed(await changes.get())
+                if changed is not None:
+                    yield changed
+        finally:
+            await subscription.unsubscribe()
+
+    def _changed(self, msg: Msg) -> Entry[T] | Deleted | None:
+        key = msg.subject[len(self._prefix) :]
+        if (msg.headers or {}).get("KV-Operation"):
+            return Deleted(key)
+        return self._readable(Entry(key, msg.data, 0, time.time_ns()))
 
     async def put(self, key: str, value: T) -> int:
         """Write; the new revision."""
@@ -136,14 +200,9 @@ class Bucket(Generic[T]):
     async def scan(self, pattern: str = ">") -> AsyncIterator[Entry[T]]:
         """Every readable live entry, in order of last write."""
         async for entry in self._walk(pattern):
-            if entry.value is None:
-                continue
-            try:
-                value = self._decode(entry.value)
-            except InvalidError:
-                self.unreadable += 1
-                continue
-            yield Entry(entry.key, value, entry.revision, entry.timestamp)
+            readable = self._readable(entry)
+            if readable is not None:
+                yield readable
 
     async def newest(self) -> AsyncIterator[Entry[T]]:
         """Every readable live entry, last written first; stop reading whenever you have enough."""
@@ -153,14 +212,9 @@ class Bucket(Generic[T]):
             low = max(first, high - width + 1)
             batch = [entry async for entry in self._range(low, high)]
             for raw in reversed(batch):
-                if raw.value is None:
-                    continue
-                try:
-                    value = self._decode(raw.value)
-                except InvalidError:
-                    self.unreadable += 1
-                    continue
-                yield Entry(raw.key, value, raw.revision, raw.timestamp)
+                readable = self._readable(raw)
+                if readable is not None:
+                    yield readable
             # Rewritten keys leave holes; where they are many, look further at a time.
             width = min(_PAGE * 4, width * 2 if len(batch) < width // 2 else max(width, _PAGE // 2))
             high = low - 1
@@ -170,7 +224,7 @@ class Bucket(Generic[T]):
         try:
             return self._bare(await self._bus.nc.request(subject, timeout=5.0))
         except nats.errors.NoRespondersError:
-            raise DagnatsError(
+            raise MissingError(
                 f"bucket {self.name} is not provisioned", "run 'dagnats serve'"
             ) from None
         except (nats.errors.Error, TimeoutError) as error:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from dagnats.errors import DagnatsError, TooLargeError
-from dagnats.wire.connection import Bus
 
 ACK_TIMEOUT = 5.0
 """Seconds to wait for acknowledgements; then the publisher's work has to be done anew."""
@@ -44,6 +45,18 @@ class Ack(Struct):
 _acks = msgspec.json.Decoder(Ack)
 
 
+class Connection(Protocol):
+    """What a publisher needs of a connection."""
+
+    nc: Client
+    on_disconnect: list[Callable[[], None]]
+
+    @property
+    def max_payload(self) -> int:
+        """The largest message the server takes, in bytes."""
+        ...
+
+
 class Publisher:
     """Publishes and waits for acknowledgements.
 
@@ -51,7 +64,7 @@ class Publisher:
         bus: the connection.
     """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Connection) -> None:
         self._bus = bus
         self._prefix = f"_INBOX.{secrets.token_hex(8)}"
         self._waiting: dict[str, asyncio.Future[Ack]] = {}
@@ -104,14 +117,17 @@ class Publisher:
         futures = [await self._send(message) for message in messages]
         if not futures:
             return []
-        done, late = await asyncio.wait(futures, timeout=ACK_TIMEOUT)
-        del done
+        _, late = await asyncio.wait(futures, timeout=ACK_TIMEOUT)
         if late:
             raise PublishError(f"{len(late)} of {len(messages)} messages were not acknowledged")
-        return [
-            self._checked(message, future.result())
-            for message, future in zip(messages, futures, strict=True)
-        ]
+        # Every outcome is looked at before any is raised: one nobody asked for is a warning.
+        failures = [error for future in futures if (error := future.exception()) is not None]
+        if failures:
+            raise failures[0]
+        acks = [future.result() for future in futures]
+        for message, ack in zip(messages, acks, strict=True):
+            self._check(message, ack)
+        return acks
 
     async def _send(self, message: Outgoing) -> asyncio.Future[Ack]:
         self._counter += 1
@@ -125,8 +141,7 @@ class Publisher:
         return future
 
     @staticmethod
-    def _checked(message: Outgoing, ack: Ack) -> Ack:
+    def _check(message: Outgoing, ack: Ack) -> None:
         if ack.error is not None:
             reason = ack.error.get("description", "refused")
             raise PublishError(f"{message.subject}: {reason}")
-        return ack

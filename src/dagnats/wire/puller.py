@@ -18,7 +18,7 @@ EXPIRY = 3.0
 class Delivery:
     """One message of a pull consumer."""
 
-    __slots__ = ("_bus", "delivered", "msg", "seq", "timestamp")
+    __slots__ = ("_bus", "delivered", "msg", "stream_seq", "timestamp_ns")
 
     def __init__(self, bus: Bus, msg: Msg) -> None:
         self._bus = bus
@@ -28,8 +28,8 @@ class Delivery:
         parts = msg.reply.split(".")
         first = 4 if len(parts) < 11 else 6
         self.delivered = int(parts[first])
-        self.seq = int(parts[first + 1])
-        self.timestamp = int(parts[first + 3])
+        self.stream_seq = int(parts[first + 1])
+        self.timestamp_ns = int(parts[first + 3])
 
     @property
     def data(self) -> bytes:
@@ -41,18 +41,18 @@ class Delivery:
         """Where it was published."""
         return self.msg.subject
 
-    async def ack(self) -> None:
+    def ack(self) -> None:
         """Done; with an ack-all consumer, everything before as well."""
-        await self._bus.nc.publish(self.msg.reply, b"+ACK")
+        self._bus.publish_soon(self.msg.reply, b"+ACK")
 
-    async def nak(self, delay: float = 0.0) -> None:
-        """Deliver again after ``delay`` seconds."""
-        body = b"-NAK" if not delay else b'-NAK {"delay":%d}' % int(delay * 1e9)
-        await self._bus.nc.publish(self.msg.reply, body)
+    def nak(self, delay_ns: int = 0) -> None:
+        """Deliver again after ``delay_ns``."""
+        body = b"-NAK" if delay_ns <= 0 else b'-NAK {"delay":%d}' % delay_ns
+        self._bus.publish_soon(self.msg.reply, body)
 
-    async def in_progress(self) -> None:
+    def in_progress(self) -> None:
         """Still at work: the ack wait starts again."""
-        await self._bus.nc.publish(self.msg.reply, b"+WPI")
+        self._bus.publish_soon(self.msg.reply, b"+WPI")
 
 
 class Puller:

@@ -5,40 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import msgspec
-from msgspec import Struct
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from dagnats.errors import InvalidError
-from dagnats.model.codec import decode
-from dagnats.model.event import Event
 from dagnats.model.records import (
     ApprovalToken,
+    AuditEvent,
     EventWaiter,
     ScheduledRun,
+    ServiceRecord,
     SingletonLock,
     TokenBucket,
     WorkerRegistration,
+    WorkerStatus,
 )
 from dagnats.model.run import WorkflowRun
 from dagnats.model.times import read_time
-from dagnats.model.trigger import TriggerDef
+from dagnats.model.trigger import TriggerDef, TriggerTypeDef
 from dagnats.model.workflow import WorkflowDef
-from dagnats.wire import subjects
 from dagnats.wire.connection import Bus
 from dagnats.wire.kv import Bucket
-from dagnats.wire.publisher import Publisher
-
-HISTORY = "WORKFLOW_HISTORY"
-
-
-class StoredEvent(Struct, frozen=True):
-    """An event with its place in the log and its time there (ns since 1970)."""
-
-    seq: int
-    timestamp: int
-    event: Event
+from dagnats.wire.readers import DeadLetters, History, read_subject
 
 
 class Listening:
@@ -72,7 +59,9 @@ class Stores:
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
-        self.publisher = publisher = Publisher(bus)
+        self.publisher = publisher = bus.publisher
+        self.history = History(bus)
+        self.dead_letters = DeadLetters(bus)
         self.definitions = Bucket(bus, publisher, "workflow_defs", WorkflowDef)
         self.revisions = Bucket(bus, publisher, "workflow_revisions", WorkflowDef)
         self.runs = Bucket(bus, publisher, "workflow_runs", WorkflowRun)
@@ -88,15 +77,21 @@ class Stores:
         self.run_counts = Bucket(bus, publisher, "concurrency_runs", str)
         self.task_counts = Bucket(bus, publisher, "concurrency_tasks", str)
         self.engine_state = Bucket(bus, publisher, "engine_state", bytes)
+        self.engine_control = Bucket(bus, publisher, "engine_control", bytes)
+        self.worker_status = Bucket(bus, publisher, "worker_status", WorkerStatus)
+        self.http_idempotency = Bucket(bus, publisher, "http_idempotency", bytes)
+        self.trigger_types = Bucket(bus, publisher, "trigger_types", TriggerTypeDef)
+        self.trigger_state = Bucket(bus, publisher, "trigger_state", str)
+        self.services = Bucket(bus, publisher, "services", ServiceRecord)
+        self.signals = Bucket(bus, publisher, "signals", bytes)
+        self.checkpoints = Bucket(bus, publisher, "checkpoints", bytes)
+        self.audit = Bucket(bus, publisher, "console_audit", AuditEvent)
         self.leases = Bucket(bus, publisher, "leases", bytes)
-
-    async def history(self, run_id: str, after: int = 0) -> list[StoredEvent]:
-        """The events of a run with a sequence above ``after``, in order."""
-        return [
-            stored
-            async for msg in self._read(HISTORY, subjects.history(run_id), after)
-            if (stored := _stored(msg)) is not None
-        ]
+        self.checkpoints = Bucket(bus, publisher, "checkpoints", bytes)
+        self.signals = Bucket(bus, publisher, "signals", bytes)
+        self.worker_status = Bucket(bus, publisher, "worker_status", WorkerStatus)
+        self.services = Bucket(bus, publisher, "services", ServiceRecord)
+        self.trigger_types = Bucket(bus, publisher, "trigger_types", TriggerTypeDef)
 
     async def read_since(
         self, stream: str, subject: str, since: int
@@ -106,7 +101,7 @@ class Stores:
         newest = read_time(info["state"].get("last_ts", "")) or 0
         if newest < since:
             return  # The usual case: nothing has come in since.
-        async for msg in self._read(stream, subject, info["state"]["first_seq"] - 1):
+        async for msg in read_subject(self.bus, stream, subject, info["state"]["first_seq"] - 1):
             headers = msg.headers or {}
             stamp = read_time(headers.get("Nats-Time-Stamp", "")) or 0
             if stamp >= since:
@@ -115,28 +110,6 @@ class Stores:
     def listen(self, pattern: str, heard: Callable[[str, bytes], None]) -> Listening:
         """A core subscription that calls ``heard`` with subject and body of each message."""
         return Listening(self.bus, pattern, heard)
-
-    async def _read(self, stream: str, pattern: str, after: int) -> AsyncIterator[Msg]:
-        """Messages of a subject by batched direct gets."""
-        seq, page = after + 1, 500
-        while True:
-            inbox, count = self.bus.nc.new_inbox(), 0
-            subscription = await self.bus.nc.subscribe(inbox)
-            try:
-                body = {"seq": seq, "next_by_subj": pattern, "batch": page}
-                await self.bus.nc.publish(
-                    f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(body), inbox
-                )
-                while not (msg := await subscription.next_msg(timeout=5.0)).headers or (
-                    "Status" not in msg.headers
-                ):
-                    headers = msg.headers or {}
-                    seq, count = int(headers["Nats-Sequence"]) + 1, count + 1
-                    yield msg
-            finally:
-                await subscription.unsubscribe()
-            if count < page:
-                return
 
     async def stream_names(self) -> list[dict[str, Any]]:
         """Configuration and state of every stream."""
@@ -155,13 +128,3 @@ class Stores:
             found += page.get("consumers") or []
             if len(found) >= page["total"] or not page.get("consumers"):
                 return found
-
-
-def _stored(msg: Msg) -> StoredEvent | None:
-    headers = msg.headers or {}
-    try:
-        event = decode(msg.data, Event)
-    except InvalidError:
-        return None
-    stamp = read_time(headers.get("Nats-Time-Stamp", "")) or 0
-    return StoredEvent(int(headers["Nats-Sequence"]), stamp, event)

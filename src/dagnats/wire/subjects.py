@@ -102,3 +102,28 @@ def http_response(run_id: str) -> str:
 def stream(run_id: str, step_id: str) -> str:
     """Core subject of what a running step streams."""
     return f"stream.{_token(run_id, 'run id')}.{_dotted(step_id, 'step')}"
+
+
+def event(event_type: str) -> str:
+    """Where users publish an event of a type."""
+    return f"event.{_dotted(event_type, 'event type')}"
+
+
+def scheduled(run_id: str) -> str:
+    """Where a scheduled run is announced."""
+    return f"scheduled.{_token(run_id, 'run id')}"
+
+
+def sticky_filter(name: str, worker_id: str) -> str:
+    """Everything in the private queue of one worker for a task type."""
+    return f"sticky.{_dotted(name, 'task')}.{_token(worker_id, 'worker id')}.>"
+
+
+def trigger_fire(trigger_id: str) -> str:
+    """Where the fires of a trigger are recorded."""
+    return f"trigger.fire.{_token(trigger_id, 'trigger id')}"
+
+
+def log(service: str, severity: str) -> str:
+    """Where a log record goes."""
+    return f"telemetry.logs.{_token(service, 'service')}.{_token(severity.lower(), 'severity')}"
