@@ -69,6 +69,17 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {name.split("/")[0].split("-")[0] for name in names} == {"dagnats"}
 
 
+def test_the_wheel_holds_what_the_demo_runs(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    example = {
+        path.name for path in (ROOT / "examples" / "code-review").iterdir() if path.is_file()
+    }
+    for name in example:
+        assert f"dagnats/demo/code_review/{name}" in names
+    assert "dagnats/demo/workflows/worker.py" in names
+    assert "dagnats/demo/workflows/release.json" in names
+
+
 def test_the_package_is_imported_from_where_it_was_installed(installed: Path) -> None:
     python = installed / "venv" / "bin" / "python"
     where = _run(python, "-c", "import dagnats; print(dagnats.__file__)", cwd=installed)
