@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dagnats.engine.fold import fold
 from dagnats.model.codec import encode, raw
 from dagnats.model.event import Event, EventType, StartPayload
 from dagnats.model.run import WorkflowRun, is_terminal
@@ -143,7 +144,13 @@ async def test_a_raw_worker_runs_our_workflows(stores: Stores, engine: Engine) -
     assert types[0] == "workflow.started"
     assert types[-1] == "workflow.completed"
     assert types.count("step.completed") == 2
-    assert await stores.revisions.get(f"w.{run.revision}") is not None
+    pinned = await stores.revisions.get(f"w.{run.revision}")
+    assert pinned is not None
+    folded = fold(pinned.value, await stores.history.read(run_id))
+    for state in (*folded.steps.values(), *run.steps.values()):
+        state.dispatch_nonce = ""
+    folded.applied_seq = run.applied_seq
+    assert encode(folded) == encode(run)
     working.cancel()
 
 

@@ -231,17 +231,11 @@ class Session:
     async def _apply(self, delivery: Delivery) -> list[Outgoing]:
         run_id = delivery.subject.partition(".")[2]
         if delivery.stream_seq in self._poison:
-            return [
-                poison_letter(
-                    delivery.data, delivery.stream_seq, delivery.delivered, "poison event"
-                )
-            ]
+            return [_set_aside(delivery, "poison event")]
         try:
             event = decode(delivery.data, Event)
         except InvalidError as error:
-            return [
-                poison_letter(delivery.data, delivery.stream_seq, delivery.delivered, error.message)
-            ]
+            return [_set_aside(delivery, error.message)]
         run = self._runs.get(run_id)
         if event.run_id != run_id or (run is None and run_id in self._ended):
             return []

@@ -39,6 +39,7 @@ class ConnectOptions(Struct, frozen=True, kw_only=True):
         creds: path of a credentials file.
         nkey_seed: path of a file with an nkey seed.
         tls_ca, tls_cert, tls_key: paths of PEM files.
+        inbox_prefix: first tokens of reply subjects, where permissions demand others.
         name: what the server shows for this connection.
         timeout_s: how long connecting may take, in seconds.
         reconnect: whether a lost connection is made again.
@@ -53,6 +54,7 @@ class ConnectOptions(Struct, frozen=True, kw_only=True):
     tls_ca: str = ""
     tls_cert: str = ""
     tls_key: str = ""
+    inbox_prefix: str = "_INBOX"
     name: str = "dagnats"
     timeout_s: float = 5.0
     reconnect: bool = True
@@ -152,6 +154,7 @@ async def connect(options: ConnectOptions) -> Bus:
         await nc.connect(
             options.url.split(","),
             name=options.name,
+            inbox_prefix=options.inbox_prefix.encode(),
             connect_timeout=options.timeout_s,  # pyright: ignore[reportArgumentType]
             allow_reconnect=options.reconnect,
             max_reconnect_attempts=1,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -66,7 +65,7 @@ class Publisher:
 
     def __init__(self, bus: Connection) -> None:
         self._bus = bus
-        self._prefix = f"_INBOX.{secrets.token_hex(8)}"
+        self._prefix = bus.nc.new_inbox()
         self._waiting: dict[str, asyncio.Future[Ack]] = {}
         self._counter = 0
         self._ready = False

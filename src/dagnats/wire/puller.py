@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 
 import msgspec
 from nats.aio.msg import Msg
@@ -72,7 +71,7 @@ class Puller:
     ) -> None:
         self._bus = bus
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
-        self._inbox = f"_INBOX.{secrets.token_hex(8)}"
+        self._inbox = bus.nc.new_inbox()
         self._batch = batch
         self._manual = manual
         self._held = 0

@@ -134,6 +134,18 @@ class DeadLetters:
         async for msg in follow_subject(self._bus, DEAD, "dead.>", after_seq):
             yield _dead_letter(msg)
 
+    async def newest(self, count: int) -> list[DeadLetter]:
+        """The last ``count`` dead letters, oldest of them first."""
+        state = (await self._bus.api(f"STREAM.INFO.{DEAD}"))["state"]
+        width = count
+        while True:
+            # Discarded letters leave holes, so look further back until there are enough.
+            after = max(state["first_seq"] - 1, state["last_seq"] - width)
+            found = [letter async for letter in self.scan(after)]
+            if len(found) >= count or after < state["first_seq"]:
+                return found[-count:]
+            width *= 4
+
     async def get(self, seq: int) -> DeadLetter | None:
         """The dead letter of that sequence, if it is there."""
         async for msg in read_subject(self._bus, DEAD, "dead.>", seq - 1):

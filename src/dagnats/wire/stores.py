@@ -87,11 +87,6 @@ class Stores:
         self.checkpoints = Bucket(bus, publisher, "checkpoints", bytes)
         self.audit = Bucket(bus, publisher, "console_audit", AuditEvent)
         self.leases = Bucket(bus, publisher, "leases", bytes)
-        self.checkpoints = Bucket(bus, publisher, "checkpoints", bytes)
-        self.signals = Bucket(bus, publisher, "signals", bytes)
-        self.worker_status = Bucket(bus, publisher, "worker_status", WorkerStatus)
-        self.services = Bucket(bus, publisher, "services", ServiceRecord)
-        self.trigger_types = Bucket(bus, publisher, "trigger_types", TriggerTypeDef)
 
     async def read_since(
         self, stream: str, subject: str, since: int
