@@ -22,11 +22,11 @@ async def engine(url: str) -> None:
 
 def worker(url: str) -> None:
     """A worker whose handler does nothing."""
-    from dagnats import Worker
+    from dagnats.worker import Worker
 
-    made = Worker(url, name="benchmark")
+    made = Worker(url, name="benchmark", concurrency=WORKER_CONCURRENCY)
 
-    @made.task(TASK, concurrency=WORKER_CONCURRENCY)
+    @made.task(TASK)
     async def nothing(given: Any = None) -> Any:
         return given
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -48,9 +49,14 @@ def example_folder() -> Path:
 
 
 class Place:
-    """A private server with workers; a context manager that leaves nothing behind."""
+    """A private server with workers; a context manager that leaves nothing behind.
 
-    def __init__(self) -> None:
+    Args:
+        as_json: commands print JSON to standard output, and everything else goes to standard error.
+    """
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self._as_json = as_json
         self._temporary = tempfile.TemporaryDirectory(prefix="dagnats-demo-")
         self.folder = Path(self._temporary.name)
         self.nats_port = free_port()
@@ -110,16 +116,23 @@ class Place:
         """
         self._start(script.parent.name, (str(script),), self.environment)
 
-    def say(self, arguments: Sequence[str], *, quiet: bool = False) -> int:
-        """Run ``dagnats`` with these arguments on the user's terminal.
+    def tell(self, text: str) -> None:
+        """Tell the user something."""
+        stream = sys.stderr if self._as_json else sys.stdout
+        stream.write(text + "\n")
+        stream.flush()
+
+    def command(self, *arguments: str) -> int:
+        """Show a ``dagnats`` command and run it on the user's terminal.
 
         Returns:
             Its exit code.
         """
-        sys.stdout.flush()
-        out = subprocess.DEVNULL if quiet else None
-        command = [sys.executable, "-m", "dagnats", *arguments]
-        return subprocess.run(command, env=self.environment, stdout=out, check=False).returncode
+        shown = " ".join(shlex.quote(part) for part in arguments)
+        self.tell(f"$ dagnats {shown}")
+        extra = ("--json",) if self._as_json else ()
+        command = [sys.executable, "-m", "dagnats", *arguments, *extra]
+        return subprocess.run(command, env=self.environment, check=False).returncode
 
     def ask(self, arguments: Sequence[str]) -> str:
         """What ``dagnats`` prints for these arguments.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -30,11 +31,12 @@ FLOWS: tuple[tuple[str, str, str], ...] = (
 """Workflow, input, and what it shows."""
 
 
-def run_demo(*, keep: bool = False) -> int:
+def run_demo(*, keep: bool = False, as_json: bool = False) -> int:
     """Show dagnats at work on a private server, and remove every trace of it.
 
     Args:
         keep: leave server and workers running until Ctrl+C.
+        as_json: let the commands print JSON, and tell the rest on standard error.
 
     Returns:
         The exit code: 0, or 1 when the code review did not complete.
@@ -43,70 +45,65 @@ def run_demo(*, keep: bool = False) -> int:
         DagnatsError: server or worker did not start.
     """
     began = time.monotonic()
-    with Place() as place:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end cleans up as well
+    with Place(as_json=as_json) as place:
         try:
             code = _show(place)
-            _print(f"\nDone in {time.monotonic() - began:.1f} s.")
+            place.tell(f"\nDone in {time.monotonic() - began:.1f} s.")
             if keep:
                 _stay(place)
             elif sys.stdout.isatty():
-                _print("Keep it running and look around: dagnats demo --keep, then dagnats ui")
+                place.tell("Keep it running and look around: dagnats demo --keep, then dagnats ui")
         except KeyboardInterrupt:
-            _print("\nInterrupted; cleaning up.")
+            place.tell("\nInterrupted; cleaning up.")
             return 130
-    _print("Server and workers are stopped, the temporary data is removed.")
+    place.tell("Server and workers are stopped, the temporary data is removed.")
     return code
 
 
 def _show(place: Place) -> int:
-    _heading("A private server and two workers")
+    _heading(place, "A private server and two workers")
     place.serve()
     review = example_folder()
     place.work(review / "worker.py")
     place.work(workflow_folder() / "worker.py")
-    _print(f"nats-server, engine and HTTP API on {place.url}; data in {place.folder}")
+    place.tell(f"nats-server, engine and HTTP API on {place.url}; data in {place.folder}")
     _register(place, review / "workflow.json")
     for name, _, _ in FLOWS:
         _register(place, workflow_folder() / f"{name}.json")
 
-    _heading("Four workflows in the background")
+    _heading(place, "Four workflows in the background")
     for name, given, what in FLOWS:
-        _print(f"# {name} {what}")
-        _command(place, "run", "start", name, given)
+        place.tell(f"# {name} {what}")
+        place.command("run", "start", name, given)
 
-    _heading("A code review, live")
+    _heading(place, "A code review, live")
     given = json.dumps({"limit": HUNKS})
-    code = _command(place, "run", "start", "code-review", given, "--watch", "--output")
-    _report(place.folder / "reports")
+    code = place.command("run", "start", "code-review", given, "--watch", "--output")
+    _report(place)
 
-    _heading("What became of the others")
+    _heading(place, "What became of the others")
     _approve(place)
     _settled(place)
-    _command(place, "run", "list")
-    _command(place, "dlq", "list")
+    place.command("run", "list")
+    place.command("dlq", "list")
     place.check()
     return 0 if code == 0 else 1
 
 
 def _register(place: Place, path: Path) -> None:
-    if _command(place, "workflow", "register", str(path)) != 0:
+    if place.command("workflow", "register", str(path)) != 0:
         raise DagnatsError(f"{path.name} was not registered")
 
 
-def _command(place: Place, *arguments: str) -> int:
-    shown = " ".join(f"'{part}'" if "{" in part else part for part in arguments)
-    _print(f"$ dagnats {shown}")
-    return place.say(arguments)
-
-
-def _report(folder: Path) -> None:
-    for path in sorted(folder.glob("code-review-*.md")):
+def _report(place: Place) -> None:
+    for path in sorted((place.folder / "reports").glob("code-review-*.md")):
         lines = path.read_text(encoding="utf-8").splitlines()
-        _print(f"\nThe report, {len(lines)} lines:\n")
+        place.tell(f"\nThe report, {len(lines)} lines:\n")
         for line in lines[:REPORT_LINES]:
-            _print(f"  {line}")
+            place.tell(f"  {line}")
         if len(lines) > REPORT_LINES:
-            _print(f"  … and {len(lines) - REPORT_LINES} lines more")
+            place.tell(f"  … and {len(lines) - REPORT_LINES} lines more")
 
 
 def _approve(place: Place) -> None:
@@ -117,7 +114,7 @@ def _approve(place: Place) -> None:
             shown = json.loads(place.ask(("run", "status", run, "--json")))
             if shown["steps"]["approve"]["status"] == "running":
                 break
-    _command(place, "run", "approve", run, "approve")
+    place.command("run", "approve", run, "approve")
 
 
 def _settled(place: Place) -> None:
@@ -150,7 +147,7 @@ def _patience(what: str) -> Iterator[None]:
 
 
 def _stay(place: Place) -> None:
-    _print(
+    place.tell(
         f"\nStill running. In another terminal:\n\n"
         f"  export DAGNATS_NATS_URL={place.url}\n"
         f"  dagnats ui\n\n"
@@ -161,13 +158,8 @@ def _stay(place: Place) -> None:
             place.check()
             time.sleep(0.5)
     except KeyboardInterrupt:
-        _print("")
+        place.tell("")
 
 
-def _heading(text: str) -> None:
-    _print(f"\n== {text} ==\n")
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def _heading(place: Place, text: str) -> None:
+    place.tell(f"\n== {text} ==\n")
