@@ -174,6 +174,29 @@ async def test_timers_survive_the_engine(stores: Stores) -> None:
     await asyncio.gather(second, return_exceptions=True)
 
 
+async def test_a_pause_holds_dispatch_and_ends(stores: Stores, engine: Engine) -> None:
+    await stores.engine_control.put("pause.w", b"{}")
+
+    async def tasks() -> int:
+        info = await stores.bus.api("STREAM.INFO.TASK_QUEUES")
+        return int(info["state"]["messages"])
+
+    run_id = await start(stores, flow(step("a", task="t")))
+
+    async def queued() -> bool:
+        entry = await stores.runs.get(f"run.{run_id}")
+        return entry is not None and entry.value.steps["a"].status == "queued"
+
+    await eventually(queued)
+    assert await tasks() == 0
+    await stores.engine_control.delete("pause.w")
+
+    async def handed_out() -> bool:
+        return await tasks() == 1
+
+    await eventually(handed_out)
+
+
 async def test_an_event_reaches_the_run_that_waits(stores: Stores, engine: Engine) -> None:
     config = {
         "event": "order.paid",

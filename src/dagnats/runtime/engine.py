@@ -13,6 +13,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -28,6 +29,7 @@ from dagnats.model.run import RunStatus, WorkflowRun
 from dagnats.model.times import format_time
 from dagnats.model.workflow import WorkflowDef
 from dagnats.runtime import flowstore
+from dagnats.runtime.control import Control
 from dagnats.runtime.definitions import Definitions
 from dagnats.runtime.messages import event_message, poison_letter, stored, told
 from dagnats.runtime.schedules import Schedules
@@ -45,6 +47,20 @@ REMEMBERED = 50_000
 """Ended runs whose late events are dropped without a look at their snapshot."""
 
 
+class Transition(Struct, frozen=True):
+    """A run has moved from one status to another; ``before`` is empty for a new run."""
+
+    run_id: str
+    workflow: str
+    before: str
+    after: str
+    error: str
+
+
+def _ignore(transition: Transition) -> None:
+    del transition
+
+
 class EngineSettings(Struct, kw_only=True):
     """``flush`` is the longest time a snapshot lags behind, in seconds."""
 
@@ -58,10 +74,17 @@ class Engine:
     Args:
         stores: the connection, provisioned.
         settings: how it works.
+        on_transition: called for every change of a run's status, again after a crash.
     """
 
-    def __init__(self, stores: Stores, settings: EngineSettings | None = None) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        settings: EngineSettings | None = None,
+        on_transition: Callable[[Transition], None] = _ignore,
+    ) -> None:
         self._stores = stores
+        self._on_transition = on_transition
         self._settings = settings or EngineSettings()
         self._ready = asyncio.Event()
         self._poison: set[int] = set()
@@ -74,7 +97,9 @@ class Engine:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            session = Session(self._stores, self._settings, self._poison, self._ready)
+            session = Session(
+                self._stores, self._settings, self._poison, self._ready, self._on_transition
+            )
             try:
                 await session.work()
             except (DagnatsError, OSError, TimeoutError, asyncio.InvalidStateError) as error:
@@ -90,8 +115,14 @@ class Session:
     """The engine between two restarts: everything it knows can be forgotten."""
 
     def __init__(
-        self, stores: Stores, settings: EngineSettings, poison: set[int], ready: asyncio.Event
+        self,
+        stores: Stores,
+        settings: EngineSettings,
+        poison: set[int],
+        ready: asyncio.Event,
+        on_transition: Callable[[Transition], None],
     ) -> None:
+        self._on_transition = on_transition
         self._stores = stores
         self._settings = settings
         self._poison = poison
@@ -101,6 +132,7 @@ class Session:
         self._waiters = Waiters(stores)
         self._timers = Timers(stores.bus, self._timer_due)
         self._schedules = Schedules(stores)
+        self._control = Control(stores, self._flow, self._resumed)
         self._runs: dict[str, Run] = {}
         self._loaded: set[str] = set()
         self._ended: OrderedDict[str, None] = OrderedDict()
@@ -128,6 +160,7 @@ class Session:
         await self._definitions.start()
         await self._waiters.load()
         await flowstore.load(self._stores, self._flow)
+        await self._control.start()
         with contextlib.suppress(DagnatsError):
             # Redeliver at once what an engine that died had taken (servers from 2.15 on).
             await self._stores.bus.api(f"CONSUMER.RESET.{HISTORY}.{ENGINE}", {})
@@ -159,6 +192,7 @@ class Session:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._timers.stop()
         await self._definitions.stop()
+        await self._control.stop()
         for puller in self._pullers:
             await puller.stop()
 
@@ -241,6 +275,7 @@ class Session:
             return []
         if run is not None and delivery.stream_seq <= run.snapshot.applied_seq:
             return []
+        before = run.snapshot.status if run is not None else ""
         try:
             outcome = self._machine.apply(
                 run, event, delivery.stream_seq, delivery.timestamp_ns, time.time_ns()
@@ -259,9 +294,22 @@ class Session:
             raise DagnatsError(f"event {delivery.stream_seq}: {error!r}") from error
         if outcome.run is None:
             return []
+        self._tell(outcome.run.snapshot, before)
         outcome.run.snapshot.applied_seq = delivery.stream_seq
         self._runs[run_id] = self._dirty[run_id] = outcome.run
         return await self._effects(outcome.effects)
+
+    def _tell(self, snapshot: WorkflowRun, before: str) -> None:
+        if snapshot.status != before:
+            self._on_transition(
+                Transition(
+                    run_id=snapshot.run_id,
+                    workflow=snapshot.workflow_id,
+                    before=before,
+                    after=snapshot.status,
+                    error=snapshot.error,
+                )
+            )
 
     async def _effects(self, effects: list[fx.Effect]) -> list[Outgoing]:
         messages: list[Outgoing] = []
@@ -347,6 +395,9 @@ class Session:
         await self._timers.purge()
 
     # --- what else causes events --------------------------------------------------------------
+
+    def _resumed(self, messages: list[Outgoing]) -> None:
+        self._due += messages
 
     def _timer_due(self, event: Event, msg_id: str) -> None:
         self._due.append(event_message(event, msg_id))

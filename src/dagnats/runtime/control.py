@@ -1,0 +1,78 @@
+"""The operator's switches: dispatch held for everything, or for one workflow.
+
+Bucket ``engine_control``: key ``pause`` holds everything, ``pause.{workflow}`` one workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dagnats.engine.flow import EVERYTHING, Flow, SlotWait
+from dagnats.model.codec import raw
+from dagnats.model.event import DispatchPayload, Event, EventType
+from dagnats.runtime.messages import event_message
+from dagnats.wire.publisher import Outgoing
+from dagnats.wire.stores import Stores
+
+_PREFIX = "$KV.engine_control."
+_PAUSE = "pause"
+
+
+class Control:
+    """Follows the switches.
+
+    Args:
+        stores: the connection.
+        flow: told what is paused.
+        resumed: called with the events that set held dispatches going again.
+    """
+
+    def __init__(
+        self, stores: Stores, flow: Flow, resumed: Callable[[list[Outgoing]], None]
+    ) -> None:
+        self._stores = stores
+        self._flow = flow
+        self._resumed = resumed
+        self._listening = stores.listen(f"{_PREFIX}>", self._changed)
+
+    async def start(self) -> None:
+        """Follow changes, then read how the switches are set."""
+        await self._listening.start()
+        for key in await self._stores.engine_control.keys():
+            self._flow.paused.add(_workflow(key))
+        self._release()
+
+    async def stop(self) -> None:
+        """Stop following."""
+        await self._listening.stop()
+
+    def _changed(self, subject: str, data: bytes) -> None:
+        key = subject[len(_PREFIX) :]
+        if key != _PAUSE and not key.startswith(f"{_PAUSE}."):
+            return
+        if data:
+            self._flow.paused.add(_workflow(key))
+        else:
+            self._flow.paused.discard(_workflow(key))
+            self._release()
+
+    def _release(self) -> None:
+        waits = self._flow.resumed()
+        if waits:
+            self._resumed([_go_on(wait) for wait in waits])
+
+
+def _workflow(key: str) -> str:
+    return EVERYTHING if key == _PAUSE else key[len(_PAUSE) + 1 :]
+
+
+def _go_on(wait: SlotWait) -> Outgoing:
+    event = Event(
+        type=EventType.STEP_DISPATCH.value,
+        run_id=wait.run_id,
+        step_id=wait.step_id,
+        payload=raw(DispatchPayload(gate="pause")),
+        attempt_number=wait.dispatch,
+    )
+    # No message id: the same dispatch may be held and released many times.
+    return event_message(event, "")
