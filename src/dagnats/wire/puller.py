@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 import msgspec
+import nats.errors
 from nats.aio.msg import Msg
 
 from dagnats.wire.connection import Bus
@@ -99,7 +100,10 @@ class Puller:
             await self._task
         self._bus.on_reconnect.remove(self._forget)
         if self._bus.nc.is_connected:
-            await self._subscription.unsubscribe()
+            # Not unsubscribe(): what is under way would be lost until its ack wait ends.
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                await self._subscription.drain()
+        self._task = None
 
     async def take(self) -> list[Delivery]:
         """Everything that has arrived; waits until there is something."""
