@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from typing import Any
 
 import uvloop
 
@@ -27,14 +27,15 @@ def worker(url: str) -> None:
     made = Worker(url, name="benchmark", concurrency=WORKER_CONCURRENCY)
 
     @made.task(TASK)
-    async def nothing(given: Any = None) -> Any:
-        return given
+    async def nothing() -> None:
+        return None
 
     made.run()
 
 
 if __name__ == "__main__":
     role, address = sys.argv[1:]
+    logging.basicConfig(level=logging.WARNING)
     if role == "engine":
         uvloop.run(engine(address))
     else:
