@@ -103,15 +103,6 @@ def format_duration(nanoseconds: int) -> str:
     return sign + text
 
 
-def short_duration(nanoseconds: int) -> str:
-    """The shortest text of a duration, for people: ``30m`` where Go says ``30m0s``."""
-    text = format_duration(nanoseconds)
-    for end in ("m0s", "h0m"):
-        if text.endswith(end):
-            text = text[:-2]
-    return text
-
-
 def _decimal(value: int, scale: int) -> str:
     whole, fraction = divmod(value, scale)
     if not fraction:

@@ -11,9 +11,9 @@ from dagnats.errors import InvalidError
 from dagnats.model.codec import Wire, decode
 from dagnats.model.event import EventType
 from dagnats.model.graph import longest_depth
+from dagnats.model.names import step_id_problem
 from dagnats.model.run import StepState
 from dagnats.model.task import FailureType
-from dagnats.model.validate import step_id_problem
 from dagnats.model.workflow import PlannerConfig, StepDef, StepType
 
 MAX_DYNAMIC = 500
