@@ -65,7 +65,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     max_generation_depth: int = MAX_GENERATION_DEPTH
     max_registers_per_minute_per_root: int = 60
     otlp_endpoint: str = ""
-    log_format: str = "auto"
+    log_format: str = "text"
     log_level: str = "info"
     workers: tuple[WorkerSpec, ...] = ()
 
@@ -139,7 +139,7 @@ KEYS: tuple[Key, ...] = (
     _key("nats_user", values.line),
     _key("nats_password", values.line, secret=True),
     _key("nats_token", values.line, secret=True),
-    _key("nats_nkey", values.line, secret=True),
+    _key("nats_nkey", values.file),
     _key("nats_ca", values.file),
     _key("nats_cert", values.file),
     _key("nats_key", values.file),
@@ -155,7 +155,7 @@ KEYS: tuple[Key, ...] = (
     _key("max_generation_depth", values.integer(0, MAX_GENERATION_DEPTH)),
     _key("max_registers_per_minute_per_root", values.integer(0)),
     _key("otlp_endpoint", values.url("http", "https"), env="OTEL_EXPORTER_OTLP_ENDPOINT"),
-    _key("log_format", values.one_of("auto", "text", "json")),
+    _key("log_format", values.one_of("text", "json")),
     _key("log_level", values.one_of("debug", "info", "warning", "error")),
 )
 
