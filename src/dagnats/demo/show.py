@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -139,7 +139,7 @@ def _until() -> Iterator[None]:
 
 
 @contextmanager
-def _patience(what: str) -> Iterator[None]:
+def _patience(what: str) -> Generator[None]:
     try:
         yield
     except TimeoutError:
