@@ -24,6 +24,7 @@ from dagnats.model.times import read_time
 from dagnats.model.trigger import TriggerDef, TriggerTypeDef
 from dagnats.model.workflow import WorkflowDef
 from dagnats.wire.connection import Bus
+from dagnats.wire.feeds import Fires, Logs
 from dagnats.wire.kv import Bucket
 from dagnats.wire.readers import DeadLetters, History, read_subject
 
@@ -62,6 +63,8 @@ class Stores:
         self.publisher = publisher = bus.publisher
         self.history = History(bus)
         self.dead_letters = DeadLetters(bus)
+        self.fires = Fires(bus)
+        self.logs = Logs(bus)
         self.definitions = Bucket(bus, publisher, "workflow_defs", WorkflowDef)
         self.revisions = Bucket(bus, publisher, "workflow_revisions", WorkflowDef)
         self.runs = Bucket(bus, publisher, "workflow_runs", WorkflowRun)

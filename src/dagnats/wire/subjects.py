@@ -10,6 +10,8 @@ from dagnats.errors import InvalidError
 
 _DOTTED = re.compile(r"[^\s*>.\x00-\x1f\x7f\ud800-\udfff]+(\.[^\s*>.\x00-\x1f\x7f\ud800-\udfff]+)*")
 _KEY = re.compile(r"[-/_=.a-zA-Z0-9]+")
+MAX_KEY = 512
+"""Longest key, in characters: nats-server drops a client whose protocol line exceeds 4 KiB."""
 _CLEAN: set[str] = set()
 
 
@@ -32,6 +34,8 @@ def _token(text: str, what: str) -> str:
 
 def is_key(text: str) -> bool:
     """Whether a text may be the key of a bucket."""
+    if len(text) > MAX_KEY:
+        return False
     return bool(_KEY.fullmatch(text)) and text[0] != "." and text[-1] != "." and ".." not in text
 
 
