@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
-from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 
 def alive(pid: int) -> bool:
     """Whether a process exists, zombies not counted."""
     try:
         os.kill(pid, 0)
-        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:  # noqa: PTH123
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+        return _stat(pid)[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], within_s: float = 10.0) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + within_s
-    while not await condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        await asyncio.sleep(0.02)
+def child_of(parent: int) -> int:
+    """The nats-server that a process runs."""
+    found = [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and _is_nats(entry, parent)
+    ]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def _is_nats(entry: Path, parent: int) -> bool:
+    try:
+        name = (entry / "comm").read_text().strip()
+        return name == "nats-server" and int(_stat(int(entry.name))[1]) == parent
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the name: state, parent, ..."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

@@ -120,7 +120,7 @@ BAD = [
     ("max_generation_depth", "4", "from 0 to 3"),
     ("max_registers_per_minute_per_root", "-1", "of at least 0"),
     ("otlp_endpoint", "localhost", "begins with http"),
-    ("log_format", "xml", "is not one of auto, text, json"),
+    ("log_format", "xml", "is not one of text, json"),
     ("log_level", "loud", "is not one of"),
 ]
 

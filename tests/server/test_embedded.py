@@ -18,7 +18,8 @@ from dagnats.errors import DagnatsError
 from dagnats.server.embedded import EmbeddedServer, NatsSettings, find_binary, free_port
 from dagnats.server.guard import PipeGuard
 from dagnats.server.natsconf import MAX_PAYLOAD
-from tests.server.processes import alive, eventually
+from tests.conftest import eventually
+from tests.server.processes import alive
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ async def test_it_dies_with_its_killed_parent(tmp_path: Path) -> None:
     async def gone() -> bool:
         return not alive(child)
 
-    await eventually(gone, within_s=2.0)
+    await eventually(gone, 2.0)
 
 
 GUARDED = """

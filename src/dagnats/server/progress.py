@@ -23,7 +23,7 @@ LOGO = r"""
 """
 
 
-class Listening(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Listening(Struct, frozen=True, kw_only=True):
     """Where a server is to be found, and how it keeps what it is given."""
 
     status: str = "ready"
