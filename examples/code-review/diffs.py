@@ -179,7 +179,8 @@ def fetch(request: Request) -> Diff:
     )  # fmt: skip
     hunks = parse(text.decode(errors="replace"))
     kept = hunks[: request["limit"]]
-    shown = f"{base if base != EMPTY_TREE else '(nothing)'}..{head}"
+    start = request["base"] or ("(nothing)" if base == EMPTY_TREE else base[:12])
+    shown = f"{start}..{head}"
     return Diff(
         repo=repo, range=shown, label=request["label"], hunks=kept,
         hunks_left_out=len(hunks) - len(kept), sources=_sources(repo, head, kept),

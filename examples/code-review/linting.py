@@ -14,6 +14,9 @@ from typing import TypedDict
 TIMEOUT = 60.0
 """Seconds the linter may take."""
 
+RULES = "E9,F,B"
+"""Mistakes, not matters of style: the repository's own settings are not known here."""
+
 MAX_FINDINGS = 500
 """Most findings one report carries."""
 
@@ -69,6 +72,8 @@ def _with_ruff(ruff: str, sources: dict[str, str]) -> list[Finding]:
                 ruff,
                 "check",
                 "--isolated",
+                "--select",
+                RULES,
                 "--no-cache",
                 "--exit-zero",
                 "--output-format",
