@@ -357,8 +357,6 @@ class TestDryRun:
 class TestConfigShow:
     @pytest.mark.parametrize("words", [("config",), ("config", "show")])
     async def test_what_serve_would_use(self, place: Place, words: tuple[str, ...]) -> None:
-        self, place: Place, words: tuple[str, ...]
-    ) -> None:
         place.env |= {"DAGNATS_DATA_DIR": "/tmp/dagnats", "DAGNATS_HTTP_ADDR": ":8080"}
         code, out, err = await place.run(*words)
         assert (code, err) == (0, "")
