@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "dagnats"
 
@@ -158,6 +160,21 @@ def _loaded(*code: str) -> set[str]:
 
 def test_import_dagnats_is_light() -> None:
     assert _loaded("import dagnats") & {"textual", "starlette", "uvicorn", "typer", "nats"} == set()
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_asking_what_it_is_loads_neither_nats_nor_typer(flag: str) -> None:
+    run = (
+        "import sys",
+        f"sys.argv = ['dagnats', '{flag}']",
+        "from dagnats.cli import main",
+        "try:",
+        "    main()",
+        "except SystemExit as end:",
+        "    assert not end.code, end.code",
+    )
+    heavy = {"nats", "typer", "rich", "textual", "starlette", "uvicorn", "asyncio"}
+    assert _loaded(*run) & heavy == set()
 
 
 def _tracked() -> list[Path]:

@@ -80,7 +80,15 @@ def test_the_wheel_holds_what_the_demo_runs(wheel: Path) -> None:
     assert "dagnats/demo/workflows/release.json" in names
 
 
-def test_the_package_is_imported_from_where_it_was_installed(installed: Path) -> None:
+def test_the_command_runs_outside_the_tree(installed: Path) -> None:
+    from dagnats import __version__
+
+    command = installed / "venv" / "bin" / "dagnats"
+    assert __version__ in _run(command, "--version", cwd=installed)
+
+
+def test_the_module_runs_outside_the_tree(installed: Path) -> None:
     python = installed / "venv" / "bin" / "python"
+    assert "Usage" in _run(python, "-m", "dagnats", "--help", cwd=installed)
     where = _run(python, "-c", "import dagnats; print(dagnats.__file__)", cwd=installed)
     assert Path(where.strip()).is_relative_to(installed)
