@@ -24,7 +24,8 @@ HTTP: dict[str, Any] = {"path": "/api/x", "method": "POST", "timeout_ms": 1, "ma
 
 
 def trigger(**fields: Any) -> TriggerDef:
-    return TriggerDef(**({"id": "t", "workflow_id": "w"} | fields))
+    defaults: dict[str, Any] = {"id": "t", "workflow_id": "w"}
+    return TriggerDef(**(defaults | fields))
 
 
 def http(**fields: Any) -> TriggerDef:

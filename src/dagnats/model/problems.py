@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
+
+from dagnats.errors import InvalidError
+
+PROBLEMS_SHOWN = 100
+"""More problems than this are counted, not listed."""
 
 LONGEST_QUOTE = 80
 """Characters of an offending text that are shown."""
@@ -31,3 +38,20 @@ def _escaped(character: str) -> str:
     short = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
     code = ord(character)
     return short or (f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}")
+
+
+def invalid(problems: Sequence[Problem], prefix: str = "") -> InvalidError:
+    """The error that carries problems: the first as its message, all of them in ``problems``.
+
+    Args:
+        problems: at least one.
+        prefix: put before each, e.g. ``invalid trigger: ``.
+    """
+    texts = [
+        prefix + (f"{each.path}: {each.text}" if each.path else each.text) for each in problems
+    ]
+    hint = problems[0].hint or (f"{len(texts)} problems in all" if len(texts) > 1 else "")
+    shown = texts[:PROBLEMS_SHOWN]
+    if len(texts) > len(shown):
+        shown.append(f"and {len(texts) - len(shown)} more problems")
+    return InvalidError(texts[0], hint, tuple(shown))

@@ -23,7 +23,10 @@ DAY = 24 * HOUR
 ZERO_TIME = "0001-01-01T00:00:00Z"
 """Go's zero ``time.Time``: a time that was never set."""
 
-Duration = Annotated[int, msgspec.Meta(extra={"kind": "duration"})]
+DURATION = {"kind": "duration"}
+"""Marks a field as a duration for readers and writers that treat those as text."""
+
+Duration = Annotated[int, msgspec.Meta(extra=DURATION)]
 """Nanoseconds. In workflow files a Go-style string such as ``"1m30s"`` is accepted as well."""
 
 _UNITS = {

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from msgspec import Raw
+
+from dagnats.model.codec import is_absent
 from dagnats.model.graph import find_cycle, topological
 from dagnats.model.names import is_key, is_path, name_problem
 from dagnats.model.problems import Problem, quote
 from dagnats.model.rules.bounds import MAX_COUNT, duration_problems
 from dagnats.model.rules.configs import match_problems
 from dagnats.model.rules.steps import retry_problems
+from dagnats.model.schema import schema_problem
 from dagnats.model.workflow import CancelOn, Concurrency, PriorityConfig, StepDef, WorkflowDef
 
 CYCLE_SHOWN = 10
@@ -54,6 +58,10 @@ def workflow_problems(definition: WorkflowDef) -> Iterator[Problem]:
     label = f"{name} DefaultRetry"
     yield from _at("default_retry", retry_problems(label, definition.default_retry))
     yield from _at("timeout", duration_problems(f"{name} Timeout", definition.timeout))
+    for field in ("input_schema", "output_schema"):
+        schema: Raw = getattr(definition, field)
+        if not is_absent(schema) and (problem := schema_problem(bytes(schema))):
+            yield Problem(field, f"{field}: {problem}")
     yield from _at("idempotency_key", _key("idempotency_key", definition.idempotency_key))
     yield from _at("sticky", _sticky(name, definition))
     yield from _at("priority", _priority(definition.priority))

@@ -1,0 +1,109 @@
+"""Workflow files: a definition and, if wanted, its triggers (``wire.md`` 7.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from dagnats.errors import InvalidError
+from dagnats.model.document import describe, parse_document
+from dagnats.model.problems import Problem, quote
+from dagnats.model.shape import read_shape
+from dagnats.model.trigger import TriggerDef
+from dagnats.model.validate import normalise, validate, validate_trigger
+from dagnats.model.workflow import WorkflowDef
+
+WHAT = "workflow file"
+
+
+class WorkflowDocument(WorkflowDef):
+    """What a workflow file may hold: a definition, its triggers, and a schema for editors."""
+
+    schema: str = field(name="$schema", default="")
+    """Where an editor finds the JSON Schema of this file; not read otherwise."""
+    triggers: list[TriggerDef] = []
+    """Registered together with the workflow."""
+
+
+class WorkflowFile(Struct, frozen=True):
+    """A workflow file that could be read, and which rules it breaks.
+
+    Args:
+        definition: as it would be registered (``aux_steps`` derived).
+        triggers: with their ``workflow_id`` filled in.
+        problems: every broken rule; empty when the file may be registered.
+    """
+
+    definition: WorkflowDef
+    triggers: list[TriggerDef]
+    problems: list[Problem]
+
+
+def read_workflow(data: bytes | str) -> WorkflowFile:
+    """A workflow file from its JSON text.
+
+    Raises:
+        InvalidError: it is not JSON, or fields are unknown or of the wrong type; names them all.
+    """
+    return workflow_of(parse_document(data, WHAT))
+
+
+def workflow_of(tree: Any) -> WorkflowFile:
+    """A workflow file from plain values, such as a YAML reader makes.
+
+    Raises:
+        InvalidError: fields are unknown or of the wrong type; names them all.
+    """
+    if not isinstance(tree, dict):
+        raise InvalidError(f"{WHAT} holds {describe(tree)} where a workflow object should be")
+    document = read_shape(tree, WorkflowDocument)
+    definition = normalise(
+        WorkflowDef(**{name: getattr(document, name) for name in WorkflowDef.__struct_fields__})
+    )
+    triggers = [_adopted(trigger, definition.name) for trigger in document.triggers]
+    problems = validate(definition)
+    for index, trigger in enumerate(triggers):
+        where = f"triggers[{index}]"
+        problems += [Problem(where, problem.text) for problem in validate_trigger(trigger)]
+        problems += [Problem(where, text) for text in _foreign(trigger, definition.name)]
+    problems += _collisions(triggers)
+    return WorkflowFile(definition, triggers, problems)
+
+
+def _adopted(trigger: TriggerDef, workflow: str) -> TriggerDef:
+    return msgspec.structs.replace(trigger, workflow_id=trigger.workflow_id or workflow)
+
+
+def _foreign(trigger: TriggerDef, workflow: str) -> Iterator[str]:
+    if trigger.workflow_id != workflow:
+        yield (
+            f"trigger {quote(trigger.id)}: workflow_id {quote(trigger.workflow_id)} "
+            f"does not match parent workflow {quote(workflow)}"
+        )
+
+
+def _collisions(triggers: list[TriggerDef]) -> Iterator[Problem]:
+    """Two triggers of one file with one id or one route."""
+    ids: set[str] = set()
+    routes: dict[str, str] = {}
+    for index, trigger in enumerate(triggers):
+        if trigger.id in ids:
+            yield Problem(f"triggers[{index}].id", f"duplicate trigger ID {quote(trigger.id)}")
+        ids.add(trigger.id)
+        route = route_of(trigger)
+        if route and route in routes:
+            text = f"route conflict: {route} already registered by trigger {quote(routes[route])}"
+            yield Problem(f"triggers[{index}]", text)
+        routes.setdefault(route, trigger.id)
+
+
+def route_of(trigger: TriggerDef) -> str:
+    """The HTTP method and path a trigger answers on; ``""`` when it has none."""
+    if trigger.webhook is not None:
+        return f"POST {trigger.webhook.path}"
+    if trigger.http is not None:
+        return f"{trigger.http.method} {trigger.http.path}"
+    return ""
