@@ -110,6 +110,10 @@ class Puller:
         while not self._arrived:
             self._arrival.clear()
             await self._arrival.wait()
+        return self.take_now()
+
+    def take_now(self) -> list[Delivery]:
+        """Everything that has arrived, which may be nothing."""
         taken, self._arrived = self._arrived, []
         if not self._manual:
             self.release(len(taken))

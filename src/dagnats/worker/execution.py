@@ -151,10 +151,9 @@ class Execution(Ticket):
         return of_result(value if value is not None else self.asked)
 
     def _ended_by(self, error: BaseException, expired: bool) -> Outcome:
-        cancelled = isinstance(error, asyncio.CancelledError)
-        if cancelled and self.task is not None and self.task.cancelling():
-            if not self.cancelled:
-                raise error  # The worker is shutting down.
+        if self.handed_back:
+            raise error  # Somebody else will do it.
+        if isinstance(error, asyncio.CancelledError) and self.task is not None:
             self.task.uncancel()
         if expired and isinstance(error, TimeoutError):
             super().recall()

@@ -107,7 +107,7 @@ class Handler:
             names = ", ".join(parameter.name for parameter in parameters)
             raise UsageError(f"{where} takes ({names})", f"it may take {_SHAPES}")
         if parameters:
-            self._read = decoder(kinds[0])
+            self._read = decoder(Any if kinds[0] is object else kinds[0])
             if parameters[0].default is not inspect.Parameter.empty:
                 self._default = parameters[0].default
 

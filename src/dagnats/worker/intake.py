@@ -58,6 +58,12 @@ class Intake:
             for delivery in await self._source.take():
                 self._accept(delivery)
 
+    def refuse(self) -> None:
+        """Take no more, and hand back what has arrived since the pull loop was stopped."""
+        self.draining = True
+        for delivery in self._source.take_now():
+            self._accept(delivery)
+
     async def pulse(self) -> None:
         """Keep the tasks that are held, waiting or running, from being delivered again."""
         while True:

@@ -122,6 +122,7 @@ class Serving:
                 task.result()
             await self._drain()
         finally:
+            await self._stop_taking()
             self._give_up()
             await _cancel([stop, *tasks])
             bus.on_reconnect.remove(self._reconnected.set)
@@ -172,11 +173,15 @@ class Serving:
         except DagnatsError as error:
             log.warning("cannot check the queue of task %s: %s", handler.task, error)
 
-    async def _drain(self) -> None:
-        """Take no more; let running tasks end within the grace."""
+    async def _stop_taking(self) -> None:
         for _, intake, pull in self._intakes:
             intake.draining = True
             await pull.stop()
+            intake.refuse()
+
+    async def _drain(self) -> None:
+        """Take no more; let running tasks end within the grace."""
+        await self._stop_taking()
         held = self._held()
         if held:
             log.info("stopping: waiting up to %g s for %d tasks", self._plan.grace_s, len(held))
@@ -195,8 +200,7 @@ class Serving:
         """Say goodbye, as far as somebody is listening."""
         try:
             async with asyncio.timeout(LEAVE_S):
-                for _, intake, pull in self._intakes:
-                    await pull.stop()
+                for _, intake, _ in self._intakes:
                     if intake.consumer.stream == consumers.STICKY:
                         await consumers.delete(self._link.bus, intake.consumer)
                 await self._directory.leave()

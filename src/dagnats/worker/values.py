@@ -38,14 +38,16 @@ def decoder(kind: Any) -> Decoder:
 
 
 def _msgspec_decoder(kind: Any) -> Decoder:
+    name = type_name(kind)
     try:
         decode = msgspec.json.Decoder(kind).decode
+        if _has_custom(kind):
+            raise TypeError("it is an ordinary class")
     except (TypeError, NameError) as error:
         raise UsageError(
-            f"{type_name(kind)} cannot be read from JSON: {error}",
+            f"{name} cannot be read from JSON: {error}",
             "annotate with a dataclass, TypedDict, msgspec.Struct, pydantic model or plain type",
         ) from None
-    name = type_name(kind)
 
     def read(data: bytes) -> Any:
         try:
@@ -54,6 +56,13 @@ def _msgspec_decoder(kind: Any) -> Decoder:
             raise InputError(f"input does not fit {name}: {error}") from None
 
     return read
+
+
+def _has_custom(kind: Any) -> bool:
+    """Whether there is a class in ``kind`` that msgspec knows nothing about."""
+    if any(_has_custom(part) for part in get_args(kind) if isinstance(part, type)):
+        return True
+    return isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.CustomType)
 
 
 def _pydantic_decoder(kind: Any) -> Decoder:
@@ -96,9 +105,9 @@ def encode_output(value: Any) -> Raw:
         data = _encoder.encode(value)
         # An embedded Raw is copied unseen, and a broken one would break the whole event.
         msgspec.json.decode(data, type=Raw)
-    except Exception as error:
+    except BaseException as error:
         # The user's own code runs in here (properties, model serializers) and may raise anything.
-        raise OutputError(f"cannot write {_described(value)} as JSON: {error}") from error
+        raise OutputError(f"cannot write {_described(value)} as JSON: {error!r:.500}") from error
     return Raw(data)
 
 

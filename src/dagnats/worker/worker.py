@@ -106,7 +106,9 @@ class Worker:
             InvalidError: the task type or group cannot be part of a subject.
         """
         options = TaskOptions(
-            concurrency=_positive(concurrency or self._concurrency, "concurrency"),
+            concurrency=_positive(
+                self._concurrency if concurrency is None else concurrency, "concurrency"
+            ),
             timeout_s=seconds(timeout, "timeout") if timeout is not None else 0.0,
             ack_wait_s=seconds(ack_wait, "ack wait") if ack_wait is not None else 0.0,
             group=group,
