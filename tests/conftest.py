@@ -8,11 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dagnats.server.embedded import EmbeddedServer, NatsSettings, free_port
 from dagnats.wire.connection import ConnectOptions, connect
 from dagnats.wire.stores import Stores
 from dagnats.wire.topology import provision
+
+# A busy machine makes the drawing of values slow, which says nothing about what is tested.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture

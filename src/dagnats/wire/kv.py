@@ -22,6 +22,8 @@ from dagnats.wire.subjects import is_key
 
 T = TypeVar("T")
 _PAGE = 500
+_ANSWER = 5.0
+"""Seconds a batched read may wait for its next entry."""
 _WATCHED = 10_000
 """Changes that may wait for a watcher."""
 
@@ -285,7 +287,7 @@ class Bucket(Generic[T]):
                 f"$JS.API.DIRECT.GET.{self._stream}", msgspec.json.encode(body), inbox
             )
             while True:
-                entry = self._bare(await asyncio.wait_for(queue.get(), 5.0))
+                entry = self._bare(await _next(queue, self.name))
                 if entry is None:
                     return
                 yield entry
@@ -309,3 +311,11 @@ def _encoded(value: object) -> bytes:
 
 def _stamp(text: str) -> int:
     return read_time(text) or 0
+
+
+async def _next(queue: asyncio.Queue[Msg], name: str) -> Msg:
+    try:
+        async with asyncio.timeout(_ANSWER):
+            return await queue.get()
+    except TimeoutError:
+        raise UnreachableError(f"no answer from {name}: timed out") from None

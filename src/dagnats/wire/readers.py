@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
+import nats.errors
 from msgspec import Struct
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
-from dagnats.errors import InvalidError
+from dagnats.errors import InvalidError, UnreachableError
 from dagnats.model.codec import decode
 from dagnats.model.event import Event
 from dagnats.model.records import DeadLetter
@@ -42,7 +44,7 @@ async def read_subject(bus: Bus, stream: str, pattern: str, after: int) -> Async
             body = {"seq": seq, "next_by_subj": pattern, "batch": page}
             await bus.nc.publish(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(body), inbox)
             while True:
-                msg = await subscription.next_msg(timeout=5.0)
+                msg = await _next(subscription, stream)
                 headers = msg.headers or {}
                 if "Status" in headers or "Nats-Sequence" not in headers:
                     break
@@ -52,6 +54,13 @@ async def read_subject(bus: Bus, stream: str, pattern: str, after: int) -> Async
             await subscription.unsubscribe()
         if count < page:
             return
+
+
+async def _next(subscription: Subscription, stream: str) -> Msg:
+    try:
+        return await subscription.next_msg(timeout=5.0)
+    except (nats.errors.Error, TimeoutError) as error:
+        raise UnreachableError(f"no answer from {stream}: {error or 'timed out'}") from None
 
 
 async def follow_subject(bus: Bus, stream: str, pattern: str, after: int) -> AsyncIterator[Msg]:
