@@ -13,9 +13,11 @@ from dagnats.model.codec import encode
 from dagnats.model.times import format_time
 from dagnats.model.workflow import WorkflowDef
 from dagnats.runtime.engine import Engine
+from dagnats.server.embedded import EmbeddedServer
 from dagnats.services.session import Session
 from dagnats.services.workflows import register_definition
 from dagnats.wire.stores import Stores
+from dagnats.worker.worker import Worker
 
 Register = Callable[..., Awaitable[WorkflowDef]]
 
@@ -33,6 +35,24 @@ async def engine(stores: Stores) -> AsyncIterator[Engine]:
     yield engine
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def worker(nats_server: EmbeddedServer, session: Session) -> AsyncIterator[Worker]:
+    worker = Worker(nats_server.url)
+
+    @worker.task("t")
+    async def echo(job: dict) -> dict:
+        return {"got": job}
+
+    @worker.task("bad")
+    async def bad(job: dict) -> dict:
+        if job.get("healed"):
+            return {"healed": True}
+        raise ValueError("no such luck")
+
+    async with worker:
+        yield worker
 
 
 def definition_of(name: str, *steps: dict[str, Any], **more: Any) -> WorkflowDef:

@@ -14,6 +14,7 @@ from dagnats.model.records import DeadLetter
 from dagnats.model.run import RunStatus
 from dagnats.model.times import format_time
 from dagnats.services import audit
+from dagnats.services.infos import stream_info
 from dagnats.services.run_query import RUN_PREFIX
 from dagnats.services.runs import parse_json_input
 from dagnats.services.session import Session
@@ -21,6 +22,7 @@ from dagnats.wire import subjects
 from dagnats.wire.publisher import Outgoing
 
 REOPENABLE = frozenset({RunStatus.FAILED.value, RunStatus.COMPENSATE_FAILED.value})
+DEAD = "DEAD_LETTERS"
 HISTORY_CONSUMER = "WORKFLOW_HISTORY"
 """What stands in the consumer header of a history event that could not be processed."""
 
@@ -240,9 +242,18 @@ async def discard(session: Session, sequence: int) -> Discarded:
     return Discarded(sequence=sequence, run_id=letter.run_id, step_id=letter.step_id)
 
 
-async def follow_dead(session: Session) -> AsyncIterator[DeadLetter]:
-    """Dead letters as they arrive."""
-    async for letter in session.stores.dead_letters.follow():
+async def follow_dead(session: Session, after_seq: int | None = None) -> AsyncIterator[DeadLetter]:
+    """Dead letters as they arrive, for ever.
+
+    Args:
+        session: the connection.
+        after_seq: begin behind this sequence; 0: with the oldest; ``None``: from now on.
+    """
+    after = after_seq
+    if after is None:
+        info = await stream_info(session, DEAD)
+        after = int(info["state"]["last_seq"]) if info else 0
+    async for letter in session.stores.dead_letters.follow(after):
         yield letter
 
 

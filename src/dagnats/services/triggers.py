@@ -23,6 +23,7 @@ from dagnats.model.trigger import (
     TriggerDef,
     WebhookTrigger,
     trigger_kind,
+    trigger_route,
 )
 from dagnats.model.validate import validate_trigger
 from dagnats.services import audit
@@ -199,10 +200,10 @@ async def resolve_conflicts(session: Session, triggers: Iterable[TriggerDef]) ->
     mine = {trigger.id for trigger in wanted}
     taken: dict[str, str] = {}
     async for entry in entries_of(session.stores.triggers):
-        if entry.value.id not in mine and (route := _route(entry.value)):
+        if entry.value.id not in mine and (route := trigger_route(entry.value)):
             taken[route] = entry.value.id
     for trigger in wanted:
-        route = _route(trigger)
+        route = trigger_route(trigger)
         if not route:
             continue
         if route in taken:
@@ -210,12 +211,6 @@ async def resolve_conflicts(session: Session, triggers: Iterable[TriggerDef]) ->
                 f'route conflict: {route} already registered by trigger "{taken[route]}"'
             )
         taken[route] = trigger.id
-
-
-def _route(trigger: TriggerDef) -> str:
-    if trigger.webhook is not None:
-        return f"POST {trigger.webhook.path}"
-    return f"{trigger.http.method} {trigger.http.path}" if trigger.http is not None else ""
 
 
 async def update_trigger(session: Session, ref: str, change: TriggerSpec) -> TriggerDef:
