@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from dagnats.errors import InvalidError
+from dagnats.model.nulls import without_blanks, without_nulls
 
 T = TypeVar("T")
 
@@ -42,8 +43,13 @@ def always(value: T) -> T:
 
 
 def encode(value: Any) -> bytes:
-    """Encode ``value`` as compact wire JSON."""
+    """Encode ``value`` as compact wire JSON.
+
+    An empty raw value is left out where its field may be absent, and is ``null`` elsewhere.
+    """
     data = _encoder.encode(value)
+    if b'":,' in data or b'":}' in data:
+        data = _encoder.encode(without_blanks(value))
     for plain, escaped in _ESCAPES:
         if plain in data:
             data = data.replace(plain, escaped)
@@ -58,8 +64,19 @@ def decode(data: bytes | str, kind: type[T]) -> T:
     """
     try:
         return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        return _decode_nulls(data, kind, error)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidError(f"cannot decode {kind.__name__}: {error}") from None
+
+
+def _decode_nulls(data: bytes | str, kind: type[T], first: msgspec.ValidationError) -> T:
+    """Another try without the nulls that Go writes for empty lists and maps: rare, hence second."""
+    try:
+        plain = without_nulls(msgspec.json.decode(data), kind)
+        return msgspec.json.decode(msgspec.json.encode(plain), type=kind)
+    except (msgspec.MsgspecError, RecursionError):
+        raise InvalidError(f"cannot decode {kind.__name__}: {first}") from None
 
 
 def parse_json(data: bytes | str) -> Any:
@@ -81,4 +98,4 @@ def raw(value: Any) -> Raw:
 
 def is_absent(value: Raw) -> bool:
     """Whether an embedded JSON value is missing altogether."""
-    return value is ABSENT or not bytes(value)
+    return not bytes(value)

@@ -12,7 +12,7 @@ from dagnats.errors import InvalidError
 from dagnats.model.document import describe, parse_document
 from dagnats.model.problems import Problem, quote
 from dagnats.model.shape import read_shape
-from dagnats.model.trigger import TriggerDef
+from dagnats.model.trigger import TriggerDef, trigger_route
 from dagnats.model.validate import normalise, validate, validate_trigger
 from dagnats.model.workflow import WorkflowDef
 
@@ -93,17 +93,8 @@ def _collisions(triggers: list[TriggerDef]) -> Iterator[Problem]:
         if trigger.id in ids:
             yield Problem(f"triggers[{index}].id", f"duplicate trigger ID {quote(trigger.id)}")
         ids.add(trigger.id)
-        route = route_of(trigger)
+        route = trigger_route(trigger)
         if route and route in routes:
             text = f"route conflict: {route} already registered by trigger {quote(routes[route])}"
             yield Problem(f"triggers[{index}]", text)
         routes.setdefault(route, trigger.id)
-
-
-def route_of(trigger: TriggerDef) -> str:
-    """The HTTP method and path a trigger answers on; ``""`` when it has none."""
-    if trigger.webhook is not None:
-        return f"POST {trigger.webhook.path}"
-    if trigger.http is not None:
-        return f"{trigger.http.method} {trigger.http.path}"
-    return ""

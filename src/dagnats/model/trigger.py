@@ -127,3 +127,12 @@ def trigger_kind(trigger: TriggerDef) -> str:
         if getattr(trigger, kind) is not None:
             return kind
     return ""
+
+
+def trigger_route(trigger: TriggerDef) -> str:
+    """The HTTP method and path a trigger answers on; ``""`` when it has none."""
+    if trigger.webhook is not None:
+        return f"POST {trigger.webhook.path}"
+    if trigger.http is not None:
+        return f"{trigger.http.method} {trigger.http.path}"
+    return ""

@@ -7,12 +7,10 @@ import sys
 from pathlib import Path
 
 from dagnats.errors import InvalidError, NotFoundError, TooLargeError
+from dagnats.model.document import MAX_BYTES
 from dagnats.model.files import WorkflowFile, read_workflow
 from dagnats.services.session import Session
 from dagnats.services.workflows import Registered, register_definition
-
-MAX_BYTES = 8 * 1024 * 1024
-"""No larger file is read: it could not be stored either."""
 
 
 def read_file(path: str) -> WorkflowFile:
