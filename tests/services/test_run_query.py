@@ -60,7 +60,7 @@ async def test_filters_are_exact_over_everything_stored(session: Session) -> Non
 
 async def test_a_snapshot_nobody_can_read_breaks_no_listing(session: Session) -> None:
     await put_run(session, rid(1), EPOCH)
-    await put_run(session, rid(2), EPOCH, steps=None)
+    await put_run(session, rid(2), EPOCH, steps="none")
     page = await list_runs(session, RunQuery())
     assert [run.run_id for run in page.runs] == [rid(1)]
     assert page.unreadable == 1
