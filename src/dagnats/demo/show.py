@@ -53,7 +53,9 @@ def run_demo(*, keep: bool = False, as_json: bool = False) -> int:
             if keep:
                 _stay(place)
             elif sys.stdout.isatty():
-                place.tell("Keep it running and look around: dagnats demo --keep, then dagnats ui")
+                place.tell(
+                    "Keep it running and look around: dagnats demo --keep, then dagnats run list"
+                )
         except KeyboardInterrupt:
             place.tell("\nInterrupted; cleaning up.")
             return 130
@@ -150,8 +152,8 @@ def _stay(place: Place) -> None:
     place.tell(
         f"\nStill running. In another terminal:\n\n"
         f"  export DAGNATS_NATS_URL={place.url}\n"
-        f"  dagnats ui\n\n"
-        f"HTTP API: http://127.0.0.1:{place.http_port}/docs   Ctrl+C ends it all."
+        f"  dagnats run list\n\n"
+        f"Ctrl+C ends it all."
     )
     try:
         while True:
