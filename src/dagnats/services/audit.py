@@ -9,6 +9,7 @@ from dagnats.errors import InvalidError
 from dagnats.model.records import AuditEvent
 from dagnats.model.times import SECOND, format_time
 from dagnats.services.session import Session
+from dagnats.services.tolerant import put_if_there
 from dagnats.wire.errors import MissingError
 
 
@@ -37,10 +38,7 @@ async def record(
         data=data or {},
         outcome=outcome,
     )
-    try:
-        await session.stores.audit.put(audit_key(now), event)
-    except MissingError:
-        return
+    await put_if_there(session.stores.audit, audit_key(now), event)
 
 
 def audit_key(now: int) -> str:

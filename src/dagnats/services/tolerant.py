@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from dagnats.services.session import Session
 from dagnats.wire.errors import MissingError
 from dagnats.wire.kv import Bucket, Entry
+from dagnats.wire.publisher import NoStreamError
 from dagnats.wire.subjects import is_key
 
 T = TypeVar("T")
@@ -47,6 +48,14 @@ async def entries_of(bucket: Bucket[T], pattern: str = ">") -> AsyncIterator[Ent
         async for entry in bucket.scan(pattern):
             yield entry
     except MissingError:
+        return
+
+
+async def put_if_there(bucket: Bucket[T], key: str, value: T) -> None:
+    """Write, unless the bucket does not exist on this server."""
+    try:
+        await bucket.put(key, value)
+    except NoStreamError:
         return
 
 

@@ -17,10 +17,9 @@ from dagnats.model.workflow import TASK_TYPES, WorkflowDef
 from dagnats.services import audit
 from dagnats.services.infos import TASKS, consumer_infos
 from dagnats.services.session import Session
-from dagnats.services.tolerant import entries_of, entry_of, value_of
+from dagnats.services.tolerant import entries_of, entry_of, put_if_there, value_of
 from dagnats.services.triggers import check_trigger, resolve_conflicts
 from dagnats.wire import subjects
-from dagnats.wire.errors import MissingError
 
 
 class Registered(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -132,11 +131,9 @@ def _adopted(workflow: str, trigger: TriggerDef) -> TriggerDef:
 
 
 async def _keep_revision(session: Session, definition: WorkflowDef) -> None:
+    # A server of another make keeps no revisions; its runs do not look for them.
     key = f"{definition.name}.{revision_of(definition)}"
-    try:
-        await session.stores.revisions.put(key, definition)
-    except MissingError:
-        return  # A server of another make keeps no revisions; its runs do not look for them.
+    await put_if_there(session.stores.revisions, key, definition)
 
 
 async def tasks_without_worker(session: Session, definition: WorkflowDef) -> list[str]:

@@ -16,11 +16,18 @@ from dagnats.errors import DagnatsError, TooLargeError
 ACK_TIMEOUT = 5.0
 """Seconds to wait for acknowledgements; then the publisher's work has to be done anew."""
 
+NO_RESPONDERS = "503"
+"""The status with which nats-server says that nobody listens on a subject."""
+
 
 class PublishError(DagnatsError):
     """A message was refused, or its acknowledgement did not come."""
 
     code = "publish"
+
+
+class NoStreamError(PublishError):
+    """No stream or bucket takes messages on that subject."""
 
 
 class Outgoing(Struct, frozen=True):
@@ -84,7 +91,8 @@ class Publisher:
             waiting.set_result(_acks.decode(msg.data))
         except msgspec.MsgspecError:
             status = (msg.headers or {}).get("Status", "")
-            waiting.set_exception(PublishError(f"no stream took the message (status {status})"))
+            kind = NoStreamError if status == NO_RESPONDERS else PublishError
+            waiting.set_exception(kind(f"no stream took the message (status {status})"))
 
     def _fail_all(self) -> None:
         waiting, self._waiting = self._waiting, {}
