@@ -15,6 +15,7 @@ from dagnats.cli.render.console import err, is_terminal, out
 from dagnats.cli.render.results import show
 from dagnats.cli.render.sizes import binary_size
 from dagnats.cli.state import current, session
+from dagnats.cli.texts import whole
 from dagnats.errors import UsageError
 from dagnats.model.times import format_duration
 from dagnats.services.text import one_line
@@ -40,11 +41,14 @@ def clean(
         typer.Option("--older-than", metavar="DURATION", help="Only older data (7d, 24h, 30m)."),
     ] = None,
     keep: Annotated[
-        int | None, typer.Option("--keep", metavar="N", min=1, help="Keep the newest N of each.")
+        int | None,
+        typer.Option("--keep", metavar="N", parser=whole(1), help="Keep the newest N of each."),
     ] = None,
     before_seq: Annotated[
         int | None,
-        typer.Option("--before-seq", metavar="N", min=1, help="Only what comes before it."),
+        typer.Option(
+            "--before-seq", metavar="N", parser=whole(1), help="Only what comes before it."
+        ),
     ] = None,
     dry_run: DryRun = False,
     everything: Annotated[

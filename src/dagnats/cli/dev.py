@@ -11,6 +11,7 @@ from dagnats.cli.development import Loop, find_project
 from dagnats.cli.execute import run_async
 from dagnats.cli.options import App
 from dagnats.cli.state import current, session
+from dagnats.cli.texts import whole
 
 app = App("dev", "Rebuild and restart a worker project when it changes.", group=False)
 
@@ -23,7 +24,10 @@ def dev(
         str, typer.Option("--dir", metavar="DIR", help="Project directory to watch.")
     ] = ".",
     delay: Annotated[
-        int, typer.Option("--delay", metavar="MS", help="Poll interval in ms (minimum: 100).")
+        int,
+        typer.Option(
+            "--delay", metavar="MS", parser=whole(0), help="Poll interval in ms (minimum: 100)."
+        ),
     ] = 500,
 ) -> None:
     """Watch a Python or Go worker project; restart it on every change.

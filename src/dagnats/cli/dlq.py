@@ -18,7 +18,7 @@ from dagnats.cli.render.table import Column, short_ids
 from dagnats.cli.render.times import date_time
 from dagnats.cli.replaying import Replayer
 from dagnats.cli.state import current, session
-from dagnats.cli.texts import duration, json_input
+from dagnats.cli.texts import duration, json_input, whole
 from dagnats.errors import UsageError
 from dagnats.model.times import SECOND, format_duration
 from dagnats.services.text import one_line, sanitize
@@ -35,14 +35,16 @@ BODY_LIMIT = 10_000
 
 Run = Annotated[str, typer.Option("--run", metavar="RUN_ID", help="Filter by run ID.")]
 Sequence = Annotated[
-    int, typer.Argument(metavar="SEQ", min=1, help="Sequence number.", show_default=False)
+    int, typer.Argument(metavar="SEQ", parser=whole(1), help="Sequence number.", show_default=False)
 ]
 
 
 @app.add("list")
 def list_(
     run: Run = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Max messages to show.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", parser=whole(1), help="Max messages to show.")
+    ] = 50,
     everything: Annotated[bool, typer.Option("--all", help="Show all of them.")] = False,
     watch: Watch = False,
 ) -> None:
@@ -118,7 +120,7 @@ def _print_letter(letter: DeadLetter) -> None:
 @app.add("replay")
 def replay(
     sequence: Annotated[
-        int | None, typer.Argument(metavar="[SEQ]", min=1, help="Sequence number.")
+        int | None, typer.Argument(metavar="[SEQ]", parser=whole(1), help="Sequence number.")
     ] = None,
     run: Annotated[
         str, typer.Option("--run", metavar="RUN_ID", help="Replay what is dead of this run.")
@@ -180,7 +182,9 @@ def watch(
     ] = "30s",
     max_replays: Annotated[
         int,
-        typer.Option("--max-replays", min=1, max=MAX_REPLAYS, help="Max replays per message."),
+        typer.Option(
+            "--max-replays", parser=whole(1, MAX_REPLAYS), help="Max replays per message."
+        ),
     ] = 3,
     run: Run = "",
 ) -> None:

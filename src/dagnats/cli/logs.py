@@ -13,7 +13,7 @@ from dagnats.cli.render.console import err, out, paint, role_of
 from dagnats.cli.render.results import json_text
 from dagnats.cli.render.times import clock
 from dagnats.cli.state import current, session
-from dagnats.cli.texts import moment_or_age
+from dagnats.cli.texts import moment_or_age, whole
 from dagnats.services.text import one_line
 
 if TYPE_CHECKING:
@@ -44,7 +44,12 @@ def logs(
     ] = "",
     tail: Annotated[
         int | None,
-        typer.Option("--tail", metavar="N", help="Show the last N messages and exit (max: 10000)."),
+        typer.Option(
+            "--tail",
+            metavar="N",
+            parser=whole(1, 10_000),
+            help="Show the last N messages and exit (max: 10000).",
+        ),
     ] = None,
 ) -> None:
     """Follow the log stream until interrupted, or show its end and exit."""

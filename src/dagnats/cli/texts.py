@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import typer
 
 from dagnats.errors import InvalidError, NotFoundError, UsageError
 from dagnats.model.codec import parse_json
@@ -133,3 +136,24 @@ def json_lines(path: str) -> list[bytes]:
             ) from None
         values.append(line.strip())
     return values
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str | int], int]:
+    """A parser of whole numbers for an option, which names the value it refuses.
+
+    Args:
+        least: the smallest that is accepted.
+        most: the largest; ``None``: any.
+    """
+    bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
+
+    def number(text: str | int) -> int:
+        plain = str(text)
+        digits = plain.removeprefix("-")
+        value = int(plain) if digits.isascii() and digits.isdigit() and len(digits) < 20 else None
+        if value is None or value < least or (most is not None and value > most):
+            raise typer.BadParameter(f"'{plain[:64]}' is not a whole number {bounds}")
+        return value
+
+    number.__name__ = "integer"
+    return number

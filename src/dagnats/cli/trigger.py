@@ -16,7 +16,7 @@ from dagnats.cli.render.results import show, show_list
 from dagnats.cli.render.table import Column
 from dagnats.cli.render.times import date_time
 from dagnats.cli.state import session
-from dagnats.cli.texts import given
+from dagnats.cli.texts import given, whole
 from dagnats.errors import UsageError
 from dagnats.model.trigger import trigger_kind
 from dagnats.services.text import one_line
@@ -228,7 +228,7 @@ async def _fire(ref: str) -> None:
 def history(
     trigger_id: TriggerId,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=MAX_HISTORY, help="Fire records to display.")
+        int, typer.Option("--limit", parser=whole(1, MAX_HISTORY), help="Fire records to display.")
     ] = 10,
 ) -> None:
     """Show when a trigger fired, and what became of it."""
@@ -265,7 +265,7 @@ def try_out(
     ] = None,
     tz: Annotated[str, typer.Option("--tz", metavar="TZ", help="Timezone.")] = "UTC",
     count: Annotated[
-        int, typer.Option("--count", min=0, max=MAX_COUNT, help="Fire times to show.")
+        int, typer.Option("--count", parser=whole(0, MAX_COUNT), help="Fire times to show.")
     ] = 5,
 ) -> None:
     """Check a cron expression and show its next fire times, offline."""

@@ -28,7 +28,7 @@ from dagnats.cli.run.app import app
 from dagnats.cli.run.detail import print_inspection, print_run, print_schedule
 from dagnats.cli.run.output import print_outputs
 from dagnats.cli.state import current, session
-from dagnats.cli.texts import moment_or_age
+from dagnats.cli.texts import moment_or_age, whole
 from dagnats.services.text import one_line
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def list_(
     workflow: Annotated[str, typer.Option("--workflow", help="Filter by workflow ID.")] = "",
     status: Annotated[str, typer.Option("--status", "--state", help="Filter by status.")] = "",
     scheduled: Annotated[bool, typer.Option("--scheduled", help="List scheduled runs.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 1000,
+    limit: Annotated[
+        int, typer.Option("--limit", parser=whole(1), help="How many, newest first.")
+    ] = 1000,
     since: Annotated[
         str, typer.Option("--since", metavar="AGE|TIME", help="Only runs created since then.")
     ] = "",

@@ -14,6 +14,7 @@ from dagnats.cli.render.table import Column
 from dagnats.cli.run.app import app
 from dagnats.cli.run.detail import print_reasons, print_run
 from dagnats.cli.state import session
+from dagnats.cli.texts import whole
 from dagnats.services.text import one_line
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ VALUE_LIMIT = 60
 def show_run(
     run_id: RunId = "",
     at_seq: Annotated[
-        int, typer.Option("--at-seq", min=0, help="As it was after this event (0: as it is).")
+        int,
+        typer.Option("--at-seq", parser=whole(0), help="As it was after this event (0: as it is)."),
     ] = 0,
     last: Last = False,
 ) -> None:
