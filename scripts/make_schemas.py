@@ -1,6 +1,6 @@
 """Write ``docs/schema/workflow.json``, the JSON Schema of workflow files, from the model.
 
-Run ``python scripts/make_schemas.py`` after changing a struct; a test fails while the file is stale.
+Run ``python scripts/make_schemas.py`` after changing a struct; a test fails while it is stale.
 """
 
 from __future__ import annotations
