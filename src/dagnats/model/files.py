@@ -10,7 +10,8 @@ from msgspec import Struct, field
 
 from dagnats.errors import InvalidError
 from dagnats.model.document import describe, parse_document
-from dagnats.model.problems import Problem, quote
+from dagnats.model.problems import Advice, Problem, quote
+from dagnats.model.rules.warnings import warnings
 from dagnats.model.shape import read_shape
 from dagnats.model.trigger import TriggerDef, trigger_route
 from dagnats.model.validate import normalise, validate, validate_trigger
@@ -35,11 +36,13 @@ class WorkflowFile(Struct, frozen=True):
         definition: as it would be registered (``aux_steps`` derived).
         triggers: with their ``workflow_id`` filled in.
         problems: every broken rule; empty when the file may be registered.
+        warnings: what is odd about a file without problems.
     """
 
     definition: WorkflowDef
     triggers: list[TriggerDef]
     problems: list[Problem]
+    warnings: list[Advice]
 
 
 def read_workflow(data: bytes | str) -> WorkflowFile:
@@ -70,7 +73,9 @@ def workflow_of(tree: Any) -> WorkflowFile:
         problems += [Problem(where, problem.text) for problem in validate_trigger(trigger)]
         problems += [Problem(where, text) for text in _foreign(trigger, definition.name)]
     problems += _collisions(triggers)
-    return WorkflowFile(definition, triggers, problems)
+    answers_http = any(trigger.http is not None for trigger in triggers)
+    odd = [] if problems else list(warnings(definition, answers_http=answers_http))
+    return WorkflowFile(definition, triggers, problems, odd)
 
 
 def _adopted(trigger: TriggerDef, workflow: str) -> TriggerDef:

@@ -23,6 +23,13 @@ class Problem(Struct, frozen=True):
     hint: str = ""
 
 
+class Advice(Struct, frozen=True):
+    """Something odd that is no broken rule: its kind, for programs, and what it is, for people."""
+
+    kind: str
+    message: str
+
+
 def quote(text: str) -> str:
     """A text in double quotes, bounded, what does not print escaped (Go's ``%q``)."""
     shown = text[:LONGEST_QUOTE]
