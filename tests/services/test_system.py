@@ -174,7 +174,7 @@ async def test_following_the_log(session: Session) -> None:
 
     async def follow() -> None:
         async for record in follow_logs(session, LogQuery(search="new")):
-            lines.append(record.body)
+            lines.append(record.body)  # noqa: PERF401
 
     task = asyncio.create_task(follow())
     while not lines:
@@ -222,7 +222,7 @@ async def test_cleaning_by_default_takes_runs_and_dead_letters(session: Session)
     ]
     assert (len(names), plan.total_messages) == (15, 2)
     told: list[str] = []
-    done = await clean(session, CleanQuery(), lambda name, at, of: told.append(name))
+    done = await clean(session, CleanQuery(), lambda name, at, of: told.append(name))  # noqa: ARG005
     assert (done.streams_purged, done.buckets_cleared, done.errors) == (5, 10, 0)
     assert len(told) == 15
     assert (await plan_clean(session, CleanQuery())).total_messages == 0
