@@ -68,7 +68,7 @@ def _print_page(page: DeadPage) -> None:
     shown = short_ids([letter.run_id for letter in page.entries])
     columns: list[Column[DeadLetter]] = [
         Column("SEQ", lambda letter: str(letter.sequence)),
-        Column("SUBJECT", lambda letter: letter.subject),
+        Column("SUBJECT", lambda letter: letter.subject, flex=True),
         Column("RUN_ID", lambda letter: shown[letter.run_id] or "-"),
         Column("STEP_ID", lambda letter: letter.step_id or "-"),
         Column("TASK", lambda letter: letter.task or "-"),
@@ -168,7 +168,7 @@ async def _replay_run(ref: str) -> None:
         elif not done.failed:
             out("No dead letters found for run.")
 
-    show(document, text, name="\n".join(map(str, done.sequences)) or "-")
+    show(document, text, name="\n".join(map(str, done.sequences)))
     for failure in done.failed:
         warn(f"replay seq {failure.sequence}: {failure.error}")
     if done.failed:

@@ -66,13 +66,16 @@ def print_table(items: Sequence[T], columns: Sequence[Column[T]], indent: str = 
     out("\n".join(render(items, [c for c in columns if wide or not c.wide], indent)))
 
 
-def show(value: Any, text: Callable[[], object], *, name: str = "") -> None:
+def show(value: Any, text: Callable[[], object], *, name: str | None = None) -> None:
     """Print one thing.
 
     Args:
         value: what JSON and YAML show.
         text: prints it for a person.
-        name: what ``-o name`` prints; commands without it refuse that format.
+        name: what ``-o name`` prints, which may be nothing; ``None``: refuse that format.
+
+    Raises:
+        UsageError: ``-o name`` was asked of a command that has no names.
     """
     form = current().format
     if form in ("json", "jsonl"):
@@ -80,20 +83,16 @@ def show(value: Any, text: Callable[[], object], *, name: str = "") -> None:
     elif form == "yaml":
         out(yaml_text(value), end="")
     elif form == "name":
-        out(one_line(needs_name(name)))
+        _show_name(name)
     else:
         text()
 
 
-def needs_name(name: str) -> str:
-    """``name``, or a refusal where there is none.
-
-    Raises:
-        UsageError: the command has nothing that ``-o name`` could print.
-    """
-    if not name:
+def _show_name(name: str | None) -> None:
+    if name is None:
         raise UsageError("this command has no names to print", "use -o table, json or yaml")
-    return name
+    for line in name.splitlines():
+        out(one_line(line))
 
 
 def yaml_text(value: Any) -> str:

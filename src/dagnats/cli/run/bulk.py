@@ -90,7 +90,7 @@ async def _cancel_all(query: BulkQuery, dry_run: bool) -> None:
     if done.skipped:
         document["skipped"] = done.skipped
     document |= {"total": done.total, "dry_run": done.dry_run}
-    show(document, lambda: _print_cancelled(done), name="\n".join(done.cancelled) or "-")
+    show(document, lambda: _print_cancelled(done), name="\n".join(done.cancelled))
 
 
 def _print_cancelled(done: BulkCancelled) -> None:
@@ -137,7 +137,7 @@ async def _retry_all(query: BulkQuery, mode: str, dry_run: bool) -> None:
             document[key] = getattr(done, key)
     document |= {"total": done.total, "dry_run": done.dry_run}
     names = "\n".join(run.new_run_id or run.original_run_id for run in done.retried)
-    show(document, lambda: _print_retried(done), name=names or "-")
+    show(document, lambda: _print_retried(done), name=names)
     for failure in done.failed:
         warn(f"{failure.run_id}: {failure.error}")
     if done.failed:
