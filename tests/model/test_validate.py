@@ -4,12 +4,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dagnats.model.codec import encode, raw
-from dagnats.model.names import is_key, is_subject, name_problem, pattern_problem, step_id_problem
-from dagnats.model.problems import quote
+from dagnats.model.codec import raw
 from dagnats.model.times import DAY, HOUR, MINUTE, SECOND
 from dagnats.model.validate import derive_aux, normalise, validate
 from dagnats.model.workflow import (
@@ -424,87 +420,3 @@ def test_ten_thousand_steps() -> None:
     assert validate(workflow(*chain)) == []
     waits = [msgspec.structs.replace(wait(), id=f"w{n}") for n in range(2_000)]
     assert validate(workflow(*chain, *waits)) == []
-
-
-@pytest.mark.parametrize("name", ["a", "a.b", "-rf", "--help", "a/b", "CON", "x" * 256, "a=b_c"])
-def test_names_that_are_keys(name: str) -> None:
-    assert is_key(name)
-    assert name_problem("workflow name", name) == ""
-    assert step_id_problem(name) == ""
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "", "x" * 257, "..", ".", "a..b", ".a", "a.", "a\\b", " ", "a b", "*", ">", "a.*", "a\x00b",
-        "a\nb", "a\n", "a\tb", "a\u202eb", "e\u0301", "é", "👨‍👩‍👧", "\u0430dmin", "a:b",
-    ],
-)  # fmt: skip
-def test_names_that_are_not(name: str) -> None:
-    assert name_problem("workflow name", name) != ""
-    assert step_id_problem(name) != ""
-
-
-@given(st.text(max_size=12))
-def test_a_clean_subject_never_widens_a_subscription(text: str) -> None:
-    if is_subject(text):
-        assert not set(text) & set("*> \t\r\n")
-        assert "" not in text.split(".")
-    if is_key(text):
-        assert is_subject(text)
-
-
-@pytest.mark.parametrize("pattern", ["orders.*", "orders.>", "a", "dead.>", "event.x", "a.*.b.>"])
-def test_patterns_that_may_start_runs(pattern: str) -> None:
-    assert pattern_problem(pattern) == ""
-
-
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        "a..b", "a.>.b", "a b", ".a", "a.", "ab*", "a.b>", "", ">", "*", "*.b", "history.>",
-        "task.x", "$JS.API.>", "_INBOX.x", "trigger.fire.x", "trigger.*", "telemetry.>", "x" * 300,
-    ],
-)  # fmt: skip
-def test_patterns_that_may_not(pattern: str) -> None:
-    assert pattern_problem(pattern) != ""
-
-
-def test_quotes_are_those_of_go() -> None:
-    assert quote('a"b\\c\n\x1b\u202e') == '"a\\"b\\\\c\\n\\x1b\\u202e"'
-    assert quote("x" * 100) == '"' + "x" * 80 + '…"'
-
-
-words = st.sampled_from(["", "a", "b", "c", ".", "a b", "input.x", "step.a.output.x", "*"])
-numbers = st.integers(-2, 3) | st.sampled_from([10**30, -(10**30), 100_001])
-configs = st.none() | st.dictionaries(
-    st.sampled_from(["max_items", "duration", "event", "match", "timeout", "subject", "status"]),
-    words | numbers | st.none() | st.just({"left": "a", "op": "eq", "right": "step."}),
-)
-
-
-@given(
-    st.lists(
-        st.builds(
-            step,
-            words,
-            words,
-            task=words,
-            type=st.sampled_from(["normal", "map", "sleep", "approval", "respond", "planner", "?"])
-            | st.just("wait_for_event"),
-            config=configs.map(raw),
-            retries=numbers,
-            timeout=numbers,
-            on_failure=words,
-            compensate=words,
-            retry=st.none() | st.builds(RetryPolicy, max_attempts=numbers, max_delay=numbers),
-            rate_limit=st.none() | st.builds(RateLimit, limit=numbers, period=numbers),
-        ),
-        max_size=5,
-    )
-)
-def test_no_definition_breaks_validation(steps: list[StepDef]) -> None:
-    definition = workflow(*steps)
-    problems = validate(definition)
-    assert all(problem.text for problem in problems)
-    assert validate(msgspec.json.decode(encode(definition), type=WorkflowDef)) == problems

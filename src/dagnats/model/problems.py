@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -10,6 +11,9 @@ from dagnats.errors import InvalidError
 
 PROBLEMS_SHOWN = 100
 """More problems than this are counted, not listed."""
+
+_PLAIN = re.compile(r"[-\w. /=]*", re.ASCII)
+"""What needs no escape; nearly every name is of this kind."""
 
 LONGEST_QUOTE = 80
 """Characters of an offending text that are shown."""
@@ -32,6 +36,8 @@ class Advice(Struct, frozen=True):
 
 def quote(text: str) -> str:
     """A text in double quotes, bounded, what does not print escaped (Go's ``%q``)."""
+    if len(text) <= LONGEST_QUOTE and _PLAIN.fullmatch(text):
+        return f'"{text}"'
     shown = text[:LONGEST_QUOTE]
     body = "".join(_escaped(character) for character in shown)
     return f'"{body}"' if len(shown) == len(text) else f'"{body}…"'

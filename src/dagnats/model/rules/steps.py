@@ -82,9 +82,10 @@ def _task(step: StepDef) -> Iterator[str]:
 
 
 def _skip(step: StepDef) -> Iterator[str]:
-    condition, label = step.skip_if, f"step {quote(step.id)} SkipIf"
+    condition = step.skip_if
     if condition is None:
         return
+    label = f"step {quote(step.id)} SkipIf"
     if condition.op not in SKIP_OPERATORS:
         yield f"{label} has invalid operator {quote(condition.op)}"
     if not condition.step_id:
@@ -96,6 +97,8 @@ def _skip(step: StepDef) -> Iterator[str]:
 
 
 def _limits(step: StepDef) -> Iterator[str]:
+    if step.rate_limit is None and step.keyed_rate_limit is None:
+        return
     label = f"step {quote(step.id)}"
     if step.rate_limit is not None and step.keyed_rate_limit is not None:
         yield f"{label}: cannot set both RateLimit and KeyedRateLimit"

@@ -38,14 +38,16 @@ def aux_problems(definition: WorkflowDef, ids: Mapping[str, StepDef]) -> Iterato
     aux: set[str] = set()
     for index, step in enumerate(definition.steps):
         for what, target in (("OnFailure", step.on_failure), ("Compensate", step.compensate)):
+            if not target:
+                continue
             aux.add(target)
             label = f"step {quote(step.id)} {what}"
-            if target and target == step.id:
+            if target == step.id:
                 yield Problem(f"steps[{index}]", f"{label} references itself")
             elif target in ids and ids[target].depends_on:
                 text = f"{label} target {quote(target)} must not have DependsOn"
                 yield Problem(f"steps[{index}]", text)
-    for index, step in enumerate(definition.steps):
+    for index, step in enumerate(definition.steps if aux else ()):
         for parent in aux.intersection(step.depends_on):
             text = f"step {quote(step.id)} depends on {quote(parent)} which runs on failure only"
             yield Problem(f"steps[{index}].depends_on", text)
