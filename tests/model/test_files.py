@@ -326,5 +326,9 @@ def test_no_document_breaks_the_reader(document: dict[str, Any]) -> None:
 
 @given(st.binary(max_size=200) | st.text(max_size=200))
 def test_no_bytes_break_the_reader(data: bytes | str) -> None:
-    with pytest.raises(InvalidError):
-        read_workflow(data)
+    # Drawn text may happen to be a document such as `{}`: that one breaks rules instead.
+    try:
+        problems = read_workflow(data).problems
+    except InvalidError:
+        return
+    assert problems
