@@ -85,7 +85,7 @@ async def test_input_that_is_not_json_starts_nothing(
     await workflow("w")
     with pytest.raises(InvalidError, match="input is not JSON"):
         await start_run(session, "w", data)
-    assert (await list_runs(session, RunQuery())).total == 0
+    assert (await list_runs(session, RunQuery())).runs == []
 
 
 async def test_the_input_schema_is_checked_when_there_is_an_input(

@@ -54,7 +54,9 @@ async def follow_run(session: Session, run_id: str, after_seq: int = 0) -> Async
     try:
         while True:
             try:
-                stored = await asyncio.wait_for(queue.get(), LOOK_S)
+                # Not wait_for(): before Python 3.12 it may swallow a cancellation.
+                async with asyncio.timeout(LOOK_S):
+                    stored = await queue.get()
             except TimeoutError:
                 if failure:
                     raise failure[0] from None

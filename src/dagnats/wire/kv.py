@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar, cast
 
 import msgspec
@@ -26,6 +27,8 @@ _ANSWER = 5.0
 """Seconds a batched read may wait for its next entry."""
 _WATCHED = 10_000
 """Changes that may wait for a watcher."""
+
+Keys = Callable[[], Awaitable[set[str]]]
 
 
 class Entry(Struct, Generic[T], frozen=True):
@@ -197,17 +200,54 @@ class Bucket(Generic[T]):
 
     async def keys(self, pattern: str = ">") -> list[str]:
         """The live keys that match a subject pattern."""
-        return [entry.key async for entry in self._walk(pattern) if entry.value is not None]
+        async with self.touched(pattern) as touched:
+            live = {e.key: e.value is not None async for e in self._walk(pattern)}
+            moved = await self.get_many(await touched())
+        return [key for key, alive in (live | dict.fromkeys(moved, True)).items() if alive]
 
     async def scan(self, pattern: str = ">") -> AsyncIterator[Entry[T]]:
-        """Every readable live entry, in order of last write."""
-        async for entry in self._walk(pattern):
-            readable = self._readable(entry)
-            if readable is not None:
-                yield readable
+        """Every readable live entry, in order of last write; those written meanwhile at the end."""
+        seen: set[str] = set()
+        async with self.touched(pattern) as touched:
+            async for entry in self._walk(pattern):
+                seen.add(entry.key)
+                readable = self._readable(entry)
+                if readable is not None:
+                    yield readable
+            for entry in (await self.get_many(await touched() - seen)).values():
+                yield entry
+
+    @asynccontextmanager
+    async def touched(
+        self, pattern: str = ">"
+    ) -> AsyncGenerator[Callable[[], Awaitable[set[str]]]]:
+        """Notice which keys are written while the block runs: a walk misses those that move.
+
+        What is handed out gives the keys so far. Somebody tried to write them; whether they did,
+        a look at the key tells.
+        """
+        keys: set[str] = set()
+
+        async def arrived(msg: Msg) -> None:
+            keys.add(msg.subject[len(self._prefix) :])
+
+        async def so_far() -> set[str]:
+            await self._bus.nc.flush()  # Everything sent to us before the answer has arrived.
+            await asyncio.sleep(0)
+            return set(keys)
+
+        subscription = await self._bus.nc.subscribe(self._prefix + pattern, cb=arrived)
+        try:
+            await self._bus.nc.flush()
+            yield so_far
+        finally:
+            await subscription.unsubscribe()
 
     async def newest(self) -> AsyncIterator[Entry[T]]:
-        """Every readable live entry, last written first; stop reading whenever you have enough."""
+        """Every readable live entry, last written first; stop reading whenever you have enough.
+
+        What is written meanwhile is not seen, not even in its former place: see :meth:`touched`.
+        """
         state = (await self._bus.api(f"STREAM.INFO.{self._stream}"))["state"]
         high, first, width = state["last_seq"], state["first_seq"], 64
         while high >= first and state["messages"]:
