@@ -6,7 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dagnats.client import Client
     from dagnats.errors import DagnatsError, RunEndedError
+    from dagnats.sync_client import SyncClient
     from dagnats.worker import (
         Continue,
         NonRetryableError,
@@ -17,24 +19,37 @@ if TYPE_CHECKING:
         TaskContext,
         Worker,
     )
+    from dagnats.workflow import Workflow
+    from dagnats.workflow_terms import Rate, Retry, SkipIf, When
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Client",
     "Continue",
     "DagnatsError",
     "NonRetryableError",
     "Pause",
+    "Rate",
+    "Retry",
     "RetryAfter",
     "RunEndedError",
+    "SkipIf",
+    "SyncClient",
     "SyncTaskContext",
     "TaskCancelled",
     "TaskContext",
+    "When",
     "Worker",
+    "Workflow",
     "__version__",
 ]
 
 _HOMES = {
+    "dagnats.client": ("Client",),
+    "dagnats.sync_client": ("SyncClient",),
+    "dagnats.workflow": ("Workflow",),
+    "dagnats.workflow_terms": ("Rate", "Retry", "SkipIf", "When"),
     "dagnats.errors": ("DagnatsError", "RunEndedError"),
     "dagnats.worker": (
         "Continue",

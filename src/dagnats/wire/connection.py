@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import ssl
 import sys
@@ -127,7 +128,9 @@ class Bus:
     async def close(self) -> None:
         """Flush and disconnect."""
         if not self.nc.is_closed:
-            await self.nc.close()
+            # The server may be gone already: closed is closed.
+            with contextlib.suppress(OSError):
+                await self.nc.close()
 
 
 async def connect(options: ConnectOptions) -> Bus:

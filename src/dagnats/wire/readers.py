@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
-import nats.errors
 from msgspec import Struct
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from dagnats.errors import InvalidError, UnreachableError
 from dagnats.model.codec import decode
@@ -39,12 +37,13 @@ async def read_subject(bus: Bus, stream: str, pattern: str, after: int) -> Async
     seq, page = after + 1, 500
     while True:
         inbox, count = bus.nc.new_inbox(), 0
-        subscription = await bus.nc.subscribe(inbox)
+        answers: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await bus.nc.subscribe(inbox, cb=answers.put)
         try:
             body = {"seq": seq, "next_by_subj": pattern, "batch": page}
             await bus.nc.publish(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(body), inbox)
             while True:
-                msg = await _next(subscription, stream)
+                msg = await _next(answers, stream)
                 headers = msg.headers or {}
                 if "Status" in headers or "Nats-Sequence" not in headers:
                     break
@@ -56,11 +55,13 @@ async def read_subject(bus: Bus, stream: str, pattern: str, after: int) -> Async
             return
 
 
-async def _next(subscription: Subscription, stream: str) -> Msg:
+async def _next(answers: asyncio.Queue[Msg], stream: str) -> Msg:
+    # Not the subscription's next_msg(): before Python 3.12 it may swallow a cancellation.
     try:
-        return await subscription.next_msg(timeout=5.0)
-    except (nats.errors.Error, TimeoutError) as error:
-        raise UnreachableError(f"no answer from {stream}: {error or 'timed out'}") from None
+        async with asyncio.timeout(5.0):
+            return await answers.get()
+    except TimeoutError:
+        raise UnreachableError(f"no answer from {stream}: timed out") from None
 
 
 async def follow_subject(bus: Bus, stream: str, pattern: str, after: int) -> AsyncIterator[Msg]:

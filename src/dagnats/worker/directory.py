@@ -63,7 +63,9 @@ class Directory:
                 # Dispatch does not look at the directory: work goes on without it.
                 log.warning("cannot refresh the worker directory: %s", error)
             try:
-                await asyncio.wait_for(self._changed.wait(), REFRESH_S)
+                # Not wait_for(): before Python 3.12 it may swallow a cancellation.
+                async with asyncio.timeout(REFRESH_S):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 

@@ -94,6 +94,7 @@ class WorkerLink:
                         return entry.value
                     continue
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(sent.wait(), SIGNAL_LOOK_S)
+                    async with asyncio.timeout(SIGNAL_LOOK_S):
+                        await sent.wait()
         finally:
             await announced.stop()

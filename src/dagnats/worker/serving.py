@@ -152,7 +152,9 @@ class Serving:
         """Make consumers again that were deleted, or lost in a restart of the server."""
         while True:
             try:
-                await asyncio.wait_for(self._reconnected.wait(), REFRESH_S)
+                # Not wait_for(): before Python 3.12 it may swallow a cancellation.
+                async with asyncio.timeout(REFRESH_S):
+                    await self._reconnected.wait()
             except TimeoutError:
                 pass
             else:
