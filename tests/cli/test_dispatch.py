@@ -53,7 +53,7 @@ def test_version_and_help() -> None:
         (["run", "list", "--limit=0"], "0"),
         (["run", "list", "extra"], "extra"),
         (["run", "list", "-o", "xml"], "xml"),
-        (["run", "start"], "workflow"),
+        (["run", "start"], "WORKFLOW"),
         (["run", "start", ""], "must not be empty"),
         (["workflow", "show", ""], "must not be empty"),
         (["trigger", "test", ""], "must not be empty"),

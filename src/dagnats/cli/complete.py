@@ -75,12 +75,7 @@ def _kind(command: Any, name: str, given: list[str]) -> str:
     if len(given) >= len(positional):
         return ""
     metavar = str(positional[len(given)].metavar or positional[len(given)].name).upper()
-    kind = _KINDS.get(metavar, "")
-    return (
-        kind
-        if kind != "workflows" or name.split(maxsplit=1)[0] in ("workflow", "run", "trigger")
-        else ""
-    )
+    return "" if name == "run signal" and metavar == "NAME" else _KINDS.get(metavar, "")
 
 
 def live(kind: str) -> list[str]:

@@ -49,7 +49,9 @@ complete -c dagnats -a '(__dagnats)'
 
 
 @app.add("completion")
-def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
+def completion(
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+) -> None:
     """Print the script that makes a shell complete dagnats commands.
 
     For bash: eval "$(dagnats completion bash)".

@@ -120,7 +120,7 @@ def _print_letter(letter: DeadLetter) -> None:
 @app.add("replay")
 def replay(
     sequence: Annotated[
-        int | None, typer.Argument(metavar="[SEQ]", parser=whole(1), help="Sequence number.")
+        int | None, typer.Argument(metavar="SEQ", parser=whole(1), help="Sequence number.")
     ] = None,
     run: Annotated[
         str, typer.Option("--run", metavar="RUN_ID", help="Replay what is dead of this run.")

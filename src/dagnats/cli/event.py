@@ -22,7 +22,9 @@ def publish(
     kind: Annotated[
         str, typer.Argument(metavar="TYPE", help="Dotted event type, e.g. order.paid.")
     ],
-    body: Annotated[str, typer.Argument(help="JSON object, @FILE, or - for standard input.")],
+    body: Annotated[
+        str, typer.Argument(metavar="BODY", help="JSON object, @FILE, or - for standard input.")
+    ],
     event_id: Annotated[
         str, typer.Option("--id", help="Publishing twice with one id stores one event.")
     ] = "",

@@ -62,16 +62,17 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def until_interrupted(coroutine: Coroutine[Any, Any, object]) -> None:
     """Run what only an interruption ends: Ctrl+C and SIGTERM are its normal end."""
+    asyncio.run(interruptible(coroutine))
 
-    async def guarded() -> None:
-        task = asyncio.ensure_future(coroutine)
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
-    asyncio.run(guarded())
+async def interruptible(coroutine: Coroutine[Any, Any, object]) -> None:
+    """Await what only an interruption ends, and return when one does."""
+    task = asyncio.ensure_future(coroutine)
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def load(word: str) -> Any:

@@ -21,7 +21,9 @@ Lang = Annotated[
 
 @app.add("project")
 def project(
-    name: Annotated[str, typer.Argument(help="Project name (alphanumeric and hyphens only).")],
+    name: Annotated[
+        str, typer.Argument(metavar="PROJECT", help="Project name (alphanumeric and hyphens only).")
+    ],
     lang: Lang = scaffold.Language.PYTHON,
 ) -> None:
     """Create a directory with a workflow and a worker.
@@ -41,7 +43,10 @@ def project(
 
 @app.add("workflow")
 def workflow(
-    name: Annotated[str, typer.Argument(help="Workflow name (alphanumeric and hyphens).")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="WORKFLOW_NAME", help="Workflow name (alphanumeric and hyphens)."),
+    ],
     steps: Annotated[
         str, typer.Option("--steps", metavar="A,B,C", help="Step names in order (max: 20).")
     ] = "process",

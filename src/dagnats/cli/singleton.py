@@ -45,7 +45,9 @@ async def _list(workflow: str) -> None:
 
 
 @app.add("release")
-def release(key: Annotated[str, typer.Argument(help="Key of the lock.")], yes: Yes = False) -> None:
+def release(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Key of the lock.")], yes: Yes = False
+) -> None:
     """Break a lock, so that another run may take it."""
     given(key, "key")
     run_async(_release(key, yes))

@@ -258,7 +258,7 @@ def _fire_status(row: FireRow) -> str:
 @app.add("test")
 def try_out(
     expression: Annotated[
-        str | None, typer.Argument(metavar="[CRON_EXPR]", help="Cron expression.")
+        str | None, typer.Argument(metavar="CRON_EXPR", help="Cron expression.")
     ] = None,
     cron: Annotated[
         str | None, typer.Option("--cron", metavar="EXPR", help="The same as the argument.")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from dagnats.cli.execute import interruptible
 from dagnats.cli.render.console import is_terminal, out
 from dagnats.cli.state import current
 from dagnats.errors import UsageError
@@ -31,7 +32,7 @@ async def refreshing(
         return
     if not is_terminal() and not current().json:
         raise UsageError("--watch needs a terminal", "leave it out, or add --json")
-    await (_documents(fetch, draw) if current().json else _pictures(fetch, draw))
+    await interruptible(_documents(fetch, draw) if current().json else _pictures(fetch, draw))
 
 
 async def _documents(fetch: Callable[[], Awaitable[T]], draw: Callable[[T], None]) -> None:

@@ -31,6 +31,8 @@ def _formatted(text: str, pattern: str) -> str:
 
 def elapsed(nanoseconds: int) -> str:
     """A duration cut to milliseconds, or to tenths of a second from ten seconds on."""
+    if 0 < nanoseconds < MILLISECOND:
+        return "<1ms"
     step = MILLISECOND if nanoseconds < 10 * SECOND else SECOND // 10
     return format_duration(max(nanoseconds, 0) // step * step)
 

@@ -27,7 +27,7 @@ Workflow = Annotated[
 @app.add("bulk")
 def bulk(
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="[INPUTS]...", help="JSON inputs, one per run.")
+        list[str] | None, typer.Argument(metavar="INPUTS", help="JSON inputs, one per run.")
     ] = None,
     workflow: Workflow = "",
     from_file: Annotated[

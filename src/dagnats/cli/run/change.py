@@ -26,7 +26,7 @@ from dagnats.services.text import one_line
 if TYPE_CHECKING:
     from dagnats.services.run_rerun import RerunPlan
 
-Step = Annotated[str, typer.Argument(help="Step ID.", show_default=False)]
+Step = Annotated[str, typer.Argument(metavar="STEP", help="Step ID.", show_default=False)]
 Token = Annotated[str, typer.Option("--token-value", help="The approval's own token.")]
 
 
@@ -52,7 +52,7 @@ async def _cancel(ref: str, last: bool) -> None:
 def retry(
     run_id: RunId = "",
     payload: Annotated[
-        str, typer.Argument(metavar="[INPUT]", help="JSON input (default: the original).")
+        str, typer.Argument(metavar="INPUT", help="JSON input (default: the original).")
     ] = "",
     last: Last = False,
 ) -> None:
@@ -150,8 +150,12 @@ def _print_plan(plan: RerunPlan) -> None:
 @app.add("signal")
 def signal(
     run_id: RunId = "",
-    name: Annotated[str, typer.Argument(help="Signal name.", show_default=False)] = "",
-    payload: Annotated[str, typer.Argument(help="JSON payload.", show_default=False)] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Signal name.", show_default=False)
+    ] = "",
+    payload: Annotated[
+        str, typer.Argument(metavar="PAYLOAD", help="JSON payload.", show_default=False)
+    ] = "",
     last: Last = False,
 ) -> None:
     """Send a named signal with a JSON payload to a running workflow."""
@@ -177,7 +181,7 @@ def approve(
     run_id: RunId = "",
     step: Step = "",
     payload: Annotated[
-        str, typer.Argument(metavar="[OUTPUT]", help="JSON that becomes the step's output.")
+        str, typer.Argument(metavar="OUTPUT", help="JSON that becomes the step's output.")
     ] = "",
     token: Token = "",
     last: Last = False,
@@ -191,7 +195,7 @@ def reject(
     run_id: RunId = "",
     step: Step = "",
     payload: Annotated[
-        str, typer.Argument(metavar="[REASON]", help="JSON that is kept with the rejection.")
+        str, typer.Argument(metavar="REASON", help="JSON that is kept with the rejection.")
     ] = "",
     token: Token = "",
     last: Last = False,

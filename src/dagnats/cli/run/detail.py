@@ -8,6 +8,7 @@ from dagnats.cli.render.console import out, paint, role_of
 from dagnats.cli.render.results import print_table
 from dagnats.cli.render.table import Column
 from dagnats.cli.render.times import clock, date_time
+from dagnats.model.run import is_terminal
 from dagnats.services.text import one_line, sanitize
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def print_inspection(found: Inspection) -> None:
     if found.dead_letters:
         out("\nDead Letters:")
         print_table(found.dead_letters, _DEAD_COLUMNS, indent="  ")
-    if found.reasons:
+    if found.reasons and not is_terminal(found.view.run.status):
         out("\nWhy it waits:")
         print_reasons(found.reasons)
 

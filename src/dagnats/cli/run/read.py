@@ -29,6 +29,7 @@ from dagnats.cli.run.detail import print_inspection, print_run, print_schedule
 from dagnats.cli.run.output import print_outputs
 from dagnats.cli.state import current, session
 from dagnats.cli.texts import moment_or_age, whole
+from dagnats.model.run import is_terminal
 from dagnats.services.text import one_line
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ async def _inspect(ref: str, last: bool) -> None:
         document["failures"] = found.failures
     if found.dead_letters:
         document["dead_letters"] = found.dead_letters
-    if found.reasons:
+    if found.reasons and not is_terminal(found.view.run.status):
         document["reasons"] = found.reasons
     show(document, lambda: print_inspection(found), name=found.view.run.run_id)
 

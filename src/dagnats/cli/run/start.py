@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 @app.add("start")
 def start(
-    workflow: Annotated[str, typer.Argument(help="Workflow name to run.", show_default=False)],
+    workflow: Annotated[
+        str, typer.Argument(metavar="WORKFLOW", help="Workflow name to run.", show_default=False)
+    ],
     payload: Annotated[
         str | None,
-        typer.Argument(metavar="[INPUT]", help="JSON input, @FILE, or - for standard input."),
+        typer.Argument(metavar="INPUT", help="JSON input, @FILE, or - for standard input."),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Watch until completion.")] = False,
     output: Annotated[
