@@ -337,6 +337,27 @@ async def test_singleton_locks(session: Session) -> None:
     assert len(await list_singletons(session)) == 2
 
 
+async def test_breaking_a_lock_lets_the_next_run_in(
+    session: Session, engine: Engine, workflow
+) -> None:
+    await workflow("w", step("a"), singleton={"mode": "skip", "key": "id"})
+    first = (await start_run(session, "w", b'{"id":"a b"}')).run_id
+
+    async def held() -> bool:
+        return [row.run_id for row in await list_singletons(session)] == [first]
+
+    await eventually(held)
+    skipped = (await start_run(session, "w", b'{"id":"a b"}')).run_id
+    assert (await wait_run(session, skipped, 10)).status == "cancelled"
+    await release_singleton(session, "w.a b")
+    third = (await start_run(session, "w", b'{"id":"a b"}')).run_id
+
+    async def passed_on() -> bool:
+        return [row.run_id for row in await list_singletons(session)] == [third]
+
+    await eventually(passed_on)
+
+
 async def test_what_workers_announced(session: Session) -> None:
     await session.stores.workers.put("worker-1", WorkerRegistration(worker_id="worker-1"))
     for name, owner in (("s3", "worker-1"), ("mail", "gone")):

@@ -67,6 +67,13 @@ class SingletonLock(Wire):
     run_id: str = always("")
 
 
+class BrokenLock(Wire):
+    """An operator took a singleton lock away from a run. Ours: bucket ``engine_control``."""
+
+    key: str = always("")
+    run_id: str = always("")
+
+
 class WorkerRegistration(Wire):
     """One worker in the directory, refreshed every 30 s."""
 

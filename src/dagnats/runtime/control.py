@@ -1,6 +1,7 @@
-"""The operator's switches: dispatch held for everything, or for one workflow.
+"""The operator's switches: dispatch held for everything or for one workflow, locks broken.
 
-Bucket ``engine_control``: key ``pause`` holds everything, ``pause.{workflow}`` one workflow.
+Bucket ``engine_control``: key ``pause`` holds everything, ``pause.{workflow}`` one workflow;
+``unlock.{hash}`` says that a run has lost a singleton lock.
 """
 
 from __future__ import annotations
@@ -8,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dagnats.engine.flow import EVERYTHING, Flow, SlotWait
-from dagnats.model.codec import raw
+from dagnats.errors import InvalidError
+from dagnats.model.codec import decode, raw
 from dagnats.model.event import DispatchPayload, Event, EventType
+from dagnats.model.records import BrokenLock
 from dagnats.runtime.messages import event_message
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.stores import Stores
 
 _PREFIX = "$KV.engine_control."
 _PAUSE = "pause"
+_UNLOCK = "unlock."
 
 
 class Control:
@@ -38,8 +42,8 @@ class Control:
     async def start(self) -> None:
         """Follow changes, then read how the switches are set."""
         await self._listening.start()
-        for key in await self._stores.engine_control.keys():
-            self._flow.paused.add(_workflow(key))
+        async for entry in self._stores.engine_control.scan():
+            self._set(entry.key, entry.value)
         self._release()
 
     async def stop(self) -> None:
@@ -47,14 +51,24 @@ class Control:
         await self._listening.stop()
 
     def _changed(self, subject: str, data: bytes) -> None:
-        key = subject[len(_PREFIX) :]
-        if key != _PAUSE and not key.startswith(f"{_PAUSE}."):
-            return
-        if data:
-            self._flow.paused.add(_workflow(key))
-        else:
-            self._flow.paused.discard(_workflow(key))
+        self._set(subject[len(_PREFIX) :], data)
+        if not data:
             self._release()
+
+    def _set(self, key: str, data: bytes) -> None:
+        if key.startswith(_UNLOCK) and data:
+            self._unlock(data)
+        elif key == _PAUSE or key.startswith(f"{_PAUSE}."):
+            change = self._flow.paused.add if data else self._flow.paused.discard
+            change(_workflow(key))
+
+    def _unlock(self, data: bytes) -> None:
+        try:
+            broken = decode(data, BrokenLock)
+        except InvalidError:
+            return
+        # Naming the holder makes an old order harmless: the next run has another id.
+        self._flow.unlock(broken.key, broken.run_id)
 
     def _release(self) -> None:
         waits = self._flow.resumed()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from msgspec import Struct
 
-from dagnats.errors import NotFoundError, UnreachableError
+from dagnats.errors import UnreachableError
 from dagnats.model.event import EventType
 from dagnats.model.run import WorkflowRun, is_terminal
 from dagnats.services.run_events import RunEvent, event_of
@@ -48,8 +48,7 @@ async def follow_run(session: Session, run_id: str, after_seq: int = 0) -> Async
         after_seq: skip events up to this sequence.
     """
     queue: asyncio.Queue[StoredEvent] = asyncio.Queue()
-    failure: list[Exception] = []
-    pump = asyncio.create_task(_pump(session, run_id, after_seq, queue, failure))
+    pump = asyncio.create_task(_pump(session, run_id, after_seq, queue))
     seen = after_seq
     try:
         while True:
@@ -58,8 +57,8 @@ async def follow_run(session: Session, run_id: str, after_seq: int = 0) -> Async
                 async with asyncio.timeout(LOOK_S):
                     stored = await queue.get()
             except TimeoutError:
-                if failure:
-                    raise failure[0] from None
+                if pump.done():
+                    pump.result()  # Raises what ended it: it never ends by itself.
                 if await _ended(session, run_id, seen):
                     return
                 continue
@@ -75,17 +74,10 @@ async def follow_run(session: Session, run_id: str, after_seq: int = 0) -> Async
 
 
 async def _pump(
-    session: Session,
-    run_id: str,
-    after_seq: int,
-    queue: asyncio.Queue[StoredEvent],
-    failure: list[Exception],
+    session: Session, run_id: str, after_seq: int, queue: asyncio.Queue[StoredEvent]
 ) -> None:
-    try:
-        async for stored in session.stores.history.follow(run_id, after_seq):
-            queue.put_nowait(stored)
-    except UnreachableError as error:
-        failure.append(error)
+    async for stored in session.stores.history.follow(run_id, after_seq):
+        queue.put_nowait(stored)
 
 
 async def _settle(
@@ -120,15 +112,31 @@ async def wait_run(session: Session, run_id: str, timeout_s: float | None = None
     """
     try:
         async with asyncio.timeout(timeout_s):
-            async for entry in session.stores.runs.watch(RUN_PREFIX + run_id):
-                if isinstance(entry, Entry) and is_terminal(entry.value.status):
-                    return entry.value
+            return await _terminal(session, run_id)
     except TimeoutError:
         raise UnreachableError(
             f"run {run_id} did not end within {timeout_s:g} s",
             f"see what it waits for with 'dagnats run why {run_id}'",
         ) from None
-    raise NotFoundError(f'workflow run "{run_id}" was not seen to its end')
+
+
+async def _terminal(session: Session, run_id: str) -> WorkflowRun:
+    key = RUN_PREFIX + run_id
+    changes = session.stores.runs.watch(key, from_now=True)
+    change = asyncio.ensure_future(anext(changes))
+    try:
+        while True:
+            entry = await session.stores.runs.get(key)
+            if entry is not None and is_terminal(entry.value.status):
+                return entry.value
+            # Looking now and then as well: a change may be missed while reconnecting.
+            await asyncio.wait({change}, timeout=LOOK_S)
+            if change.done():
+                change = asyncio.ensure_future(anext(changes))
+    finally:
+        change.cancel()
+        await asyncio.gather(change, return_exceptions=True)
+        await changes.aclose()
 
 
 async def watch_runs(session: Session) -> AsyncIterator[RunChange]:

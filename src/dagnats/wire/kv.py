@@ -126,7 +126,7 @@ class Bucket(Generic[T]):
 
     async def watch(
         self, pattern: str = ">", *, from_now: bool = False
-    ) -> AsyncIterator[Entry[T] | Deleted]:
+    ) -> AsyncGenerator[Entry[T] | Deleted]:
         """What is there (unless ``from_now``), then every change as it happens."""
         changes: asyncio.Queue[Msg] = asyncio.Queue(maxsize=_WATCHED)
 

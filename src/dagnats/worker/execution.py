@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Container
 from typing import Any, Protocol, cast
 
 from msgspec import Raw
@@ -52,7 +52,16 @@ class Services(Link, Protocol):
     outbox: Outbox
     threads: Threads
     slots: asyncio.Semaphore
-    max_event: int
+
+    @property
+    def recalled(self) -> Container[str]:
+        """Runs whose tasks were recalled lately."""
+        ...
+
+    @property
+    def max_event(self) -> int:
+        """The largest event the server takes, in bytes."""
+        ...
 
     async def is_cancelled(self, run_id: str) -> bool:
         """Whether the run's snapshot says that it was cancelled."""
@@ -131,10 +140,11 @@ class Execution(Ticket):
 
     async def _was_cancelled(self) -> bool:
         """Look at the run only where a recall may have been missed (``wire.md`` 6.2)."""
+        run_id, services = self.payload.run_id, self._services
         age = time.time_ns() - self.delivery.timestamp_ns
-        if self.delivery.delivered <= 1 and age < OLD_TASK_NS:
+        if self.delivery.delivered <= 1 and age < OLD_TASK_NS and run_id not in services.recalled:
             return False
-        return await self._services.is_cancelled(self.payload.run_id)
+        return await services.is_cancelled(run_id)
 
     async def _execute(self) -> Outcome:
         limit = self._handler.options.timeout_s
@@ -187,10 +197,23 @@ class Execution(Ticket):
                 self.handed_back = True
                 self.delivery.nak(outcome.delay_ns)
             case _:
-                await self._record(started, self._result(outcome))
+                self._report(outcome)
+                await self._record(started, outcome)
                 self.delivery.ack()
 
-    async def _record(self, started: Posted, result: Outgoing) -> None:
+    def _report(self, outcome: Completed | Continued | Failed) -> None:
+        if isinstance(outcome, Failed):
+            failure, payload = outcome.failure, self.payload
+            log.warning(
+                "task %s failed at attempt %d: %s: %s\n%s",
+                payload.task_id,
+                payload.attempt or 1,
+                failure.error_type,
+                failure.error,
+                failure.traceback,
+            )
+
+    async def _record(self, started: Posted, outcome: Completed | Continued | Failed) -> None:
         """Publish the result, behind ``step.started``, for as long as it takes.
 
         The work is done and must not be done again because the server is away.
@@ -201,8 +224,7 @@ class Execution(Ticket):
         while True:
             if started.future.done() and not started.stored:
                 started = outbox.post(self._message(EventType.STEP_STARTED))
-            posted = outbox.post(result)
-            error = await posted.future
+            error = await outbox.post(self._result(outcome)).future
             if error is None:
                 return
             log.warning("cannot record the result of %s: %s", self.payload.task_id, error)

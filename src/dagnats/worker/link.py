@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 
 from dagnats.errors import ConflictError, DagnatsError, TooLargeError
 from dagnats.model.run import RunStatus
@@ -23,6 +24,10 @@ EVENT_ROOM = 4096
 """Bytes of a message kept free for subject, headers and the protocol around an event."""
 
 
+REMEMBERED_RECALLS = 1000
+"""Recalled runs whose later tasks are checked against the run's snapshot."""
+
+
 class WorkerLink:
     """A worker's connection, and what its tasks share.
 
@@ -40,7 +45,18 @@ class WorkerLink:
         self.outbox = Outbox(bus.publisher.publish_all)
         self.threads = Threads()
         self.slots = asyncio.Semaphore(slots)
-        self.max_event = bus.max_payload - EVENT_ROOM
+        self.recalled: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def max_event(self) -> int:
+        """The largest event the connected server takes, in bytes."""
+        return self.bus.max_payload - EVENT_ROOM
+
+    def note_recall(self, run_id: str) -> None:
+        """Remember that the tasks of a run were recalled: others of it may still be on the way."""
+        self.recalled[run_id] = None
+        if len(self.recalled) > REMEMBERED_RECALLS:
+            self.recalled.popitem(last=False)
 
     async def is_cancelled(self, run_id: str) -> bool:
         """Whether the run's snapshot says that it was cancelled; False when nobody can tell."""

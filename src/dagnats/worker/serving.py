@@ -122,12 +122,12 @@ class Serving:
                 task.result()
             await self._drain()
         finally:
-            await self._stop_taking()
+            await self._in_time(self._stop_taking())
             self._give_up()
             await _cancel([stop, *tasks])
             bus.on_reconnect.remove(self._reconnected.set)
             await recalls.stop()
-            await self._leave()
+            await self._in_time(self._leave())
 
     def _background(self) -> Iterator[Coroutine[Any, Any, None]]:
         for _, intake, _ in self._intakes:
@@ -140,6 +140,8 @@ class Serving:
     def _recalled(self, subject: str, data: bytes) -> None:
         """The engine takes back the tasks of a run; a body names one step of it."""
         run_id, step_id = subject.rpartition(".")[2], data.decode("utf-8", "replace")
+        if not step_id:
+            self._link.note_recall(run_id)
         for execution in self._held():
             payload = execution.payload
             if payload.run_id == run_id and step_id in ("", payload.step_id):
@@ -199,16 +201,20 @@ class Serving:
             execution.give_up()
 
     async def _leave(self) -> None:
+        for _, intake, _ in self._intakes:
+            if intake.consumer.stream == consumers.STICKY:
+                await consumers.delete(self._link.bus, intake.consumer)
+        await self._directory.leave()
+        await self._link.outbox.drain()
+
+    @staticmethod
+    async def _in_time(goodbye: Coroutine[Any, Any, None]) -> None:
         """Say goodbye, as far as somebody is listening."""
         try:
             async with asyncio.timeout(LEAVE_S):
-                for _, intake, _ in self._intakes:
-                    if intake.consumer.stream == consumers.STICKY:
-                        await consumers.delete(self._link.bus, intake.consumer)
-                await self._directory.leave()
-                await self._link.outbox.drain()
+                await goodbye
         except (DagnatsError, TimeoutError) as error:
-            log.warning("left without a goodbye: %s", error)
+            log.warning("left without a goodbye: %s", error or "no answer")
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -69,6 +69,7 @@ class Worker:
         self._concurrency = _positive(concurrency, "concurrency")
         self._grace_s = seconds(grace, "grace")
         self._handlers: dict[str, Handler] = {}
+        self._signals = 0
         self._stopping: asyncio.Event | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -158,10 +159,13 @@ class Worker:
         await self.serve()
 
     def _on_signal(self) -> None:
-        if self._stopping is not None and not self._stopping.is_set():
+        self._signals += 1
+        if self._signals == 1:
             self.stop()
-        elif self._serving is not None:
+        elif self._signals == 2 and self._serving is not None:
             self._serving.cancel()
+        else:
+            os._exit(INTERRUPTED)  # A handler's own threads may keep the process from ending.
 
     async def serve(self, ready: asyncio.Event | None = None) -> None:
         """Serve until :meth:`stop` is called, then drain. Cancelling it skips the draining.
