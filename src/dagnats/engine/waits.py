@@ -1,16 +1,23 @@
-"""What a wait looks for: the right side of its match is looked up once, when the wait begins."""
+"""What a wait looks for, and what ends it.
+
+The right side of a match is looked up once, when the wait begins.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec import Raw
+
 from dagnats.engine.run import Run
 from dagnats.engine.turn import Turn
 from dagnats.errors import InvalidError
 from dagnats.model.codec import parse_json, raw
+from dagnats.model.conditions import matches
+from dagnats.model.event import Event, EventType
 from dagnats.model.paths import PathError, lookup
 from dagnats.model.records import EventWaiter, ResolvedMatch
-from dagnats.model.times import format_time
+from dagnats.model.times import format_time, read_time
 from dagnats.model.workflow import Match
 
 
@@ -65,3 +72,48 @@ def cancel_waiters(turn: Turn) -> Iterator[tuple[EventWaiter, int]]:
             ),
             turn.now,
         )
+
+
+def fits(waiter: EventWaiter, data: object, moment: int) -> bool:
+    """Whether an event ends a wait.
+
+    Args:
+        waiter: who waits.
+        data: the event's body.
+        moment: when it was published, ns since 1970.
+    """
+    expires = read_time(waiter.expires_at)
+    if expires is not None and moment > expires:
+        return False
+    if not waiter.match.left:
+        return True
+    try:
+        left = lookup(data, waiter.match.left)
+    except PathError:
+        return False
+    return matches(left, waiter.match.op, parse_json(bytes(waiter.match.right)))
+
+
+def match_event(waiter: EventWaiter, body: bytes, seq: int, moment: int) -> tuple[Event, str]:
+    """What a published event that fits means for the run that waits, and its message id.
+
+    Args:
+        waiter: who waits.
+        body: what was published.
+        seq: its sequence among the published events.
+        moment: when it was published, ns since 1970.
+    """
+    if waiter.action == "cancel":
+        type_, step_id = EventType.WORKFLOW_CANCELLED, ""
+        msg_id = f"{waiter.run_id}.{type_}"
+    else:
+        type_, step_id = EventType.WAIT_MATCHED, waiter.step_id
+        msg_id = f"{waiter.run_id}.{step_id}.{type_}.{seq}"
+    event = Event(
+        type=type_.value,
+        run_id=waiter.run_id,
+        step_id=step_id,
+        timestamp=format_time(moment),
+        payload=Raw(body),
+    )
+    return event, msg_id

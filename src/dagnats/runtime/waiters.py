@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from msgspec import Raw
-
 from dagnats.engine.effects import AddWaiter, DropWaiters
+from dagnats.engine.waits import fits, match_event
 from dagnats.errors import InvalidError
 from dagnats.model.codec import parse_json
-from dagnats.model.conditions import matches
-from dagnats.model.event import Event, EventType
-from dagnats.model.paths import PathError, lookup
 from dagnats.model.records import EventWaiter
-from dagnats.model.times import format_time, read_time
 from dagnats.runtime.messages import event_message
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.stores import Stores
@@ -80,9 +75,9 @@ class Waiters:
         except InvalidError:
             return []
         return [
-            _outcome(waiter, body, seq, moment)
+            event_message(*match_event(waiter, body, seq, moment))
             for waiter, since in waiting.values()
-            if moment >= since and _fits(waiter, data, moment)
+            if moment >= since and fits(waiter, data, moment)
         ]
 
     async def missed(self, effect: AddWaiter) -> list[Outgoing]:
@@ -94,41 +89,11 @@ class Waiters:
                 data = parse_json(body)
             except InvalidError:
                 continue
-            if _fits(waiter, data, moment):
-                found.append(_outcome(waiter, body, seq, moment))
+            if fits(waiter, data, moment):
+                found.append(event_message(*match_event(waiter, body, seq, moment)))
         return found
 
     async def _since(self, event_type: str, since: int) -> AsyncIterator[tuple[int, int, bytes]]:
         async for stored in self._stores.read_since("EVENTS", f"event.{event_type}", since):
             if stored[1] >= since:
                 yield stored
-
-
-def _fits(waiter: EventWaiter, data: object, moment: int) -> bool:
-    expires = read_time(waiter.expires_at)
-    if expires is not None and moment > expires:
-        return False
-    if not waiter.match.left:
-        return True
-    try:
-        left = lookup(data, waiter.match.left)
-    except PathError:
-        return False
-    return matches(left, waiter.match.op, parse_json(bytes(waiter.match.right)))
-
-
-def _outcome(waiter: EventWaiter, body: bytes, seq: int, moment: int) -> Outgoing:
-    if waiter.action == "cancel":
-        type_, step_id = EventType.WORKFLOW_CANCELLED, ""
-        msg_id = f"{waiter.run_id}.{type_}"
-    else:
-        type_, step_id = EventType.WAIT_MATCHED, waiter.step_id
-        msg_id = f"{waiter.run_id}.{step_id}.{type_}.{seq}"
-    event = Event(
-        type=type_.value,
-        run_id=waiter.run_id,
-        step_id=step_id,
-        timestamp=format_time(moment),
-        payload=Raw(body),
-    )
-    return event_message(event, msg_id)

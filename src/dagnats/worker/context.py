@@ -37,8 +37,12 @@ class Link(Protocol):
         """A checkpoint, or None."""
         ...
 
-    async def take_signal(self, run_id: str, name: str) -> bytes:
-        """Wait for a signal and consume it."""
+    async def take_signal(self, run_id: str, name: str, limit_s: float) -> bytes:
+        """Wait for a signal and consume it; raises TimeoutError after ``limit_s`` seconds."""
+        ...
+
+    async def sleep(self, delay_s: float) -> None:
+        """Wait for so many seconds."""
         ...
 
     async def send_signal(self, run_id: str, name: str, data: bytes) -> None:
@@ -217,8 +221,7 @@ class TaskContext(_Context):
         """
         limit = _signal_wait(timeout)
         try:
-            async with asyncio.timeout(limit):
-                data = await self._link.take_signal(self.run_id, name)
+            data = await self._link.take_signal(self.run_id, name, limit)
         except TimeoutError:
             raise TimeoutError(f"signal {name!r} timed out after {limit:g} s") from None
         return _read(data, kind)
@@ -233,6 +236,14 @@ class TaskContext(_Context):
         """
         data = value if isinstance(value, bytes) else _json(value)
         await self._link.send_signal(run_id, name, data)
+
+    async def sleep(self, delay: float | timedelta) -> None:
+        """Like ``asyncio.sleep``; in :mod:`dagnats.testing` it takes no time at all.
+
+        Args:
+            delay: seconds or a ``timedelta``.
+        """
+        await self._link.sleep(seconds(delay, "sleep"))
 
 
 class SyncTaskContext(_Context):
@@ -287,7 +298,7 @@ class SyncTaskContext(_Context):
         Raises:
             TaskCancelled: the task was recalled meanwhile.
         """
-        self._wait(asyncio.sleep(seconds(delay, "sleep")))
+        self._wait(self._async.sleep(delay))
 
 
 def _signal_wait(timeout: float | timedelta) -> float:

@@ -91,8 +91,20 @@ class WorkerLink:
         """Store a signal."""
         await self.stores.signals.put(f"{run_id}.{name}", data)
 
-    async def take_signal(self, run_id: str, name: str) -> bytes:
-        """Wait for a signal and consume it, so that each is taken by one wait only."""
+    async def sleep(self, delay_s: float) -> None:
+        """Wait for so many seconds."""
+        await asyncio.sleep(delay_s)
+
+    async def take_signal(self, run_id: str, name: str, limit_s: float) -> bytes:
+        """Wait for a signal and consume it, so that each is taken by one wait only.
+
+        Raises:
+            TimeoutError: none came within ``limit_s`` seconds.
+        """
+        async with asyncio.timeout(limit_s):
+            return await self._signal(run_id, name)
+
+    async def _signal(self, run_id: str, name: str) -> bytes:
         key = f"{run_id}.{name}"
         sent = asyncio.Event()
         # A bucket's writes are messages on its subjects: hearing one is cheaper than a consumer.
