@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -10,7 +11,8 @@ from dagnats.engine.machine import Machine
 from dagnats.engine.run import Run
 from dagnats.engine.turn import Env
 from dagnats.errors import InvalidError
-from dagnats.model.event import Event, EventType
+from dagnats.model.codec import decode, encode
+from dagnats.model.event import Event, EventType, SpawnPayload
 from dagnats.model.run import WorkflowRun
 from dagnats.model.workflow import WorkflowDef
 
@@ -35,19 +37,22 @@ class Recorded(Protocol):
 
 
 class _PastFlow(Flow):
-    """Limits as they turned out: what was admitted at once, and what had to wait, is in the log."""
+    """Limits as they turned out: what was admitted at once, and what had to wait, is in the log.
 
-    def __init__(self, waited: int) -> None:
+    Attributes:
+        refused: sequences of the starts and reopenings that had to wait for a run slot.
+        seq: the event being applied.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self._waited = waited
+        self.refused: set[int] = set()
+        self.seq = 0
 
     def admit(self, workflow: str, limit: int, run_id: str, effective: int) -> bool:
-        """Refuse as often as the log shows that the run was admitted later."""
+        """Refuse where the log shows that the run was admitted later."""
         del workflow, limit, run_id, effective
-        if self._waited:
-            self._waited -= 1
-            return False
-        return True
+        return self.seq not in self.refused
 
     def acquire(self, task: str, wanted: SlotWait) -> bool:
         """Slots do not show in a run's state."""
@@ -55,26 +60,108 @@ class _PastFlow(Flow):
         return True
 
 
-def fold(definition: WorkflowDef, events: Iterable[Recorded]) -> WorkflowRun:
-    """The state of a run after its first events.
+_ENTRIES = frozenset({EventType.WORKFLOW_STARTED.value, EventType.WORKFLOW_REOPENED.value})
+
+
+class Fold:
+    """A run that is folded event by event, and can be put back to where it was.
 
     Args:
         definition: the definition the run is pinned to.
-        events: the beginning of its history, in order.
+        log: its whole history, or as much of it as is known: what was let in at once, and which
+            children could be started, shows in later events. May grow afterwards.
+    """
+
+    def __init__(self, definition: WorkflowDef, log: Iterable[Recorded]) -> None:
+        self._definition = definition
+        self._flow = _PastFlow()
+        self._entered = 0
+        self._children: set[str] = set()
+        self._machine = Machine(Env(flow=self._flow, definition=self._known))
+        self._run: Run | None = None
+        for item in log:
+            self.learn(item)
+
+    def learn(self, item: Recorded) -> bool:
+        """Take note of an event that is in the log, applied or not.
+
+        Returns:
+            Whether it sheds another light on events before it: what was saved is void then.
+        """
+        kind = item.event.type
+        if kind in _ENTRIES:
+            self._entered = item.seq
+        elif kind == EventType.WORKFLOW_ADMITTED and self._entered not in self._flow.refused:
+            self._flow.refused.add(self._entered)
+            return True
+        elif kind == EventType.WORKFLOW_SPAWN:
+            return self._learn_child(item.event)
+        return False
+
+    def _learn_child(self, event: Event) -> bool:
+        known = len(self._children)
+        with contextlib.suppress(InvalidError):
+            spawned = decode(bytes(event.payload) or b"{}", SpawnPayload)
+            self._children.add(spawned.child_workflow)
+        return len(self._children) > known
+
+    def apply(self, item: Recorded) -> None:
+        """Apply the next event."""
+        self._flow.seq, at = item.seq, item.timestamp_ns
+        outcome = self._machine.apply(self._run, item.event, item.seq, at, at)
+        if outcome.run is not None:
+            self._run = outcome.run
+            self._run.snapshot.applied_seq = item.seq
+
+    @property
+    def snapshot(self) -> WorkflowRun:
+        """The run after the events applied so far; changed in place by the next.
+
+        Raises:
+            InvalidError: the history does not begin with a start.
+        """
+        if self._run is None:
+            raise InvalidError("the history does not begin with workflow.started")
+        return self._run.snapshot
+
+    def save(self) -> bytes:
+        """The state now, for :meth:`restore`."""
+        return b"" if self._run is None else encode(self._run.snapshot)
+
+    def restore(self, saved: bytes) -> None:
+        """Go back (or on) to a state that was saved."""
+        if not saved:
+            self._run = None
+            return
+        snapshot = decode(saved, WorkflowRun)
+        _, plan = self._machine.plan_of(self._definition)
+        if snapshot.dynamic_steps:
+            plan = plan.extended(snapshot.dynamic_steps)
+        self._run = Run(snapshot, plan)
+
+    def _known(self, name: str) -> WorkflowDef | None:
+        if name == self._definition.name:
+            return self._definition
+        # What a child does is in its own history; here it matters only that it could start.
+        return WorkflowDef(name=name) if name in self._children else None
+
+
+def fold(
+    definition: WorkflowDef, events: Iterable[Recorded], seq: int | None = None
+) -> WorkflowRun:
+    """The state of a run after an event.
+
+    Args:
+        definition: the definition the run is pinned to.
+        events: its history in order, later events as well: they tell what could be started.
+        seq: the last event to apply; ``None``: all.
 
     Raises:
         InvalidError: the history does not begin with a start.
     """
     log = list(events)
-    waited = sum(item.event.type == EventType.WORKFLOW_ADMITTED for item in log)
-    env = Env(flow=_PastFlow(waited), definition={definition.name: definition}.get)
-    machine = Machine(env)
-    run: Run | None = None
+    folded = Fold(definition, log)
     for item in log:
-        outcome = machine.apply(run, item.event, item.seq, item.timestamp_ns, item.timestamp_ns)
-        if outcome.run is not None:
-            run = outcome.run
-            run.snapshot.applied_seq = item.seq
-    if run is None:
-        raise InvalidError("the history does not begin with workflow.started")
-    return run.snapshot
+        if seq is None or item.seq <= seq:
+            folded.apply(item)
+    return folded.snapshot

@@ -163,11 +163,21 @@ async def run_at(session: Session, run_id: str, seq: int) -> WorkflowRun:
     stored = await session.stores.history.read(run_id)
     if not stored or stored[0].event.type != EventType.WORKFLOW_STARTED:
         raise NotFoundError(f'the history of run "{run_id[:64]}" is gone')
-    definition = await _definition_at_start(session, stored[0].event)
-    return fold(definition, [item for item in stored if item.seq <= seq])
+    definition = await definition_at_start(session, stored[0].event)
+    return fold(definition, stored, seq)
 
 
-async def _definition_at_start(session: Session, event: Event) -> WorkflowDef:
+async def definition_at_start(session: Session, event: Event) -> WorkflowDef:
+    """The definition that a run began with.
+
+    Args:
+        session: the connection.
+        event: the first of the run's history.
+
+    Raises:
+        InvalidError: the event cannot be read, or no definition is known.
+        NotFoundError: the event carries no definition, and there is no such run.
+    """
     start = decode(bytes(event.payload) or b"{}", StartPayload)
     if bytes(start.workflow_def):
         return decode(bytes(start.workflow_def), WorkflowDef)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from msgspec import Struct
 
@@ -38,6 +38,18 @@ class RunChange(Struct, frozen=True):
 
 
 async def follow_run(session: Session, run_id: str, after_seq: int = 0) -> AsyncIterator[RunEvent]:
+    """Every event of a run as it is shown; see :func:`follow_history`."""
+    followed = follow_history(session, run_id, after_seq)
+    try:
+        async for stored in followed:
+            yield event_of(stored)
+    finally:
+        await followed.aclose()
+
+
+async def follow_history(
+    session: Session, run_id: str, after_seq: int = 0
+) -> AsyncGenerator[StoredEvent]:
     """Every event of a run, past and to come, until the run has ended.
 
     A run that was reopened goes on after its first end, and so does this.
@@ -63,7 +75,7 @@ async def follow_run(session: Session, run_id: str, after_seq: int = 0) -> Async
                     return
                 continue
             seen = max(seen, stored.seq)
-            yield event_of(stored)
+            yield stored
             if stored.event.type in _ENDS and queue.empty():
                 await _settle(session, run_id, seen, queue)
                 if queue.empty() and await _ended(session, run_id, seen):
@@ -144,3 +156,9 @@ async def watch_runs(session: Session) -> AsyncIterator[RunChange]:
     async for entry in session.stores.runs.watch(f"{RUN_PREFIX}>"):
         run = entry.value if isinstance(entry, Entry) else None
         yield RunChange(entry.key.removeprefix(RUN_PREFIX), run)
+
+
+async def watch_run(session: Session, run_id: str) -> AsyncIterator[RunChange]:
+    """A run's snapshot, and then each time it is written or removed; for ever."""
+    async for entry in session.stores.runs.watch(RUN_PREFIX + run_id):
+        yield RunChange(run_id, entry.value if isinstance(entry, Entry) else None)
