@@ -25,7 +25,8 @@ HOSTILE = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202egpj.exe\r\x00[bold]"
 class World:
     """What the commands talk to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, make_worker: Callable[[str], Worker] | None = None) -> None:
+        self._make_worker = make_worker or _worker
         self._server = EmbeddedServer(
             NatsSettings(data_dir=folder / "nats", port=free_port(), sync="2m")
         )
@@ -54,7 +55,7 @@ class World:
         engine = Engine(self.session.stores)
         task = asyncio.create_task(engine.run())
         await asyncio.wait_for(engine.ready(), 10)
-        async with _worker(self.url):
+        async with self._make_worker(self.url):
             self._up.set()
             await self._end.wait()
         task.cancel()

@@ -213,7 +213,7 @@ def _left_alone(query: CleanQuery, target: _Target) -> bool:
 
 
 async def _targets(session: Session, query: CleanQuery) -> list[_Target]:
-    kinds = [kind for kind in CATEGORIES if kind in (query.types or DEFAULT)]
+    kinds = list(dict.fromkeys(query.types or DEFAULT))
     wanted = [(name, "stream", name) for kind in kinds for name in STREAMS[kind]]
     wanted += [(name, "kv", f"KV_{name}") for kind in kinds for name in BUCKETS[kind]]
     found: list[_Target] = []

@@ -30,6 +30,9 @@ CLOCK_SLACK = 5 * SECOND
 APPEAR_S = 2.0
 """How long a started run may be without a snapshot before it counts as not there."""
 
+SETTLE_S = 0.005
+"""Between two looks at what was heard of but is not stored yet."""
+
 MATCHES_SHOWN = 5
 """How many of the runs that an ambiguous prefix matches are named."""
 
@@ -77,6 +80,8 @@ class RunQuery(Struct, frozen=True, kw_only=True):
         after, before: bounds of the creation time, inclusive, ns since 1970.
         limit: how many, newest first; ``None``: all.
         text: part of the run id.
+        below: only runs that come after this one in the order newest first: its creation time and
+            id. A page ends with the ``below`` of the next.
     """
 
     workflow: str = ""
@@ -85,6 +90,7 @@ class RunQuery(Struct, frozen=True, kw_only=True):
     before: int | None = None
     limit: int | None = 1000
     text: str = ""
+    below: tuple[int, str] | None = None
 
     def accepts(self, run: WorkflowRun) -> bool:
         """Whether a run is wanted."""
@@ -95,6 +101,8 @@ class RunQuery(Struct, frozen=True, kw_only=True):
         if self.text and self.text not in run.run_id:
             return False
         created = created_ns(run)
+        if self.below is not None and (-created, run.run_id) <= (-self.below[0], self.below[1]):
+            return False
         return (self.after is None or created >= self.after) and (
             self.before is None or created <= self.before
         )
@@ -230,9 +238,13 @@ async def appearing_run(session: Session, run_id: str) -> WorkflowRun:
 
 
 async def _first_snapshot(session: Session, run_id: str) -> None:
+    runs, key = session.stores.runs, RUN_PREFIX + run_id
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(APPEAR_S):
-            async for _ in session.stores.runs.watch(RUN_PREFIX + run_id):
+            async for _ in runs.watch(key):
+                # A write is heard a moment before it can be read; nothing tells of that moment.
+                while await runs.get(key) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(SETTLE_S)
                 return
 
 
