@@ -20,6 +20,7 @@ FLOORS = {
     "model": 0,
     "engine": 1,
     "wire": 1,
+    "telemetry": 1,
     "runtime": 2,
     "worker": 2,
     "services": 2,
