@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -76,6 +77,10 @@ class Publisher:
         self._waiting: dict[str, asyncio.Future[Ack]] = {}
         self._counter = 0
         self._ready = False
+        self.silent: dict[str, float] = {}
+        """First subject tokens on which the last publish was never answered, and since when
+        (monotonic seconds). A stream that hit a full disk answers nothing (``reliability.md`` 3.3).
+        """
 
     async def start(self) -> None:
         """Subscribe to the inbox."""
@@ -125,6 +130,8 @@ class Publisher:
         if not futures:
             return []
         _, late = await asyncio.wait(futures, timeout=ACK_TIMEOUT)
+        if late or self.silent:
+            self._note_silence(messages, futures)
         if late:
             raise PublishError(f"{len(late)} of {len(messages)} messages were not acknowledged")
         # Every outcome is looked at before any is raised: one nobody asked for is a warning.
@@ -135,6 +142,15 @@ class Publisher:
         for message, ack in zip(messages, acks, strict=True):
             self._check(message, ack)
         return acks
+
+    def _note_silence(
+        self, messages: Sequence[Outgoing], futures: Sequence[asyncio.Future[Ack]]
+    ) -> None:
+        for message, future in zip(messages, futures, strict=True):
+            if not future.done():
+                self.silent.setdefault(message.subject.partition(".")[0], time.monotonic())
+            else:
+                self.silent.pop(message.subject.partition(".")[0], None)
 
     async def _send(self, message: Outgoing) -> asyncio.Future[Ack]:
         self._counter += 1
