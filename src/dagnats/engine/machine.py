@@ -137,6 +137,10 @@ def _deadline(turn: Turn) -> None:
         end(turn, RunStatus.FAILED, f"workflow timeout exceeded ({timeout})")
 
 
+def _overflow(turn: Turn) -> None:
+    end(turn, RunStatus.FAILED, decode(bytes(turn.event.payload), EndPayload).error)
+
+
 def _of_step(
     handler: Callable[[Turn, StepDef, StepState], None], *, current: bool = True
 ) -> Callable[[Turn], None]:
@@ -246,6 +250,7 @@ _HANDLERS: dict[str, Callable[[Turn], None]] = {
     EventType.WORKFLOW_CANCELLED: _cancelled,
     EventType.WORKFLOW_ADMITTED: _admitted,
     EventType.WORKFLOW_TIMEOUT: _deadline,
+    EventType.WORKFLOW_OVERFLOW: _overflow,
     EventType.WORKFLOW_REOPENED: operator.reopen,
     EventType.STEP_OVERRIDE: operator.override,
     EventType.STEP_QUEUED: _of_step(_queued),

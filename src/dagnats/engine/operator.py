@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from dagnats.engine import recovery
 from dagnats.engine.attempt import begin, release, skip_step
+from dagnats.engine.kind import StepError
 from dagnats.engine.progress import complete_step
 from dagnats.engine.starting import admit
 from dagnats.engine.turn import Turn
@@ -62,7 +63,10 @@ def override(turn: Turn) -> None:
 
 
 def _complete(turn: Turn, step_id: str, payload: OverridePayload) -> None:
-    complete_step(turn, step_id, bytes(payload.output))
+    try:
+        complete_step(turn, step_id, bytes(payload.output))
+    except StepError as error:
+        turn.failed.append((step_id, error))
 
 
 def _fail(turn: Turn, step_id: str, payload: OverridePayload) -> None:

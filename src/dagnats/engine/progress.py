@@ -7,6 +7,8 @@ from dagnats.engine.attempt import begin, release, skip_step
 from dagnats.engine.effects import BindWorker
 from dagnats.engine.ending import end
 from dagnats.engine.failure import fail_step
+from dagnats.engine.kind import StepError
+from dagnats.engine.run import encoded
 from dagnats.engine.turn import Turn
 from dagnats.model.conditions import evaluate_skip
 from dagnats.model.run import RunStatus, StepStatus
@@ -66,8 +68,25 @@ def _finish(turn: Turn) -> None:
     end(turn, RunStatus.FAILED, reason, stuck)
 
 
+def hold(turn: Turn, size: int) -> None:
+    """Count ``size`` more bytes of the snapshot.
+
+    Raises:
+        StepError: the run cannot hold them; what could not be stored could not go on either.
+    """
+    limit, weight = turn.env.max_bytes, turn.run.weight + size
+    if weight > limit:
+        raise StepError(f"the run's outputs of {weight} bytes exceed its limit of {limit} bytes")
+    turn.run.weight = weight
+
+
 def complete_step(turn: Turn, step_id: str, output: bytes) -> None:
-    """A step has succeeded with ``output`` (JSON, or nothing)."""
+    """A step has succeeded with ``output`` (JSON, or nothing).
+
+    Raises:
+        StepError: the output is more than the run can hold.
+    """
+    hold(turn, encoded(len(output)))
     run = turn.run
     state, step = run.state(step_id), run.plan.steps[step_id]
     release(turn, step, state)

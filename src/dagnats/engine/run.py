@@ -15,6 +15,10 @@ from dagnats.model.run import (
 )
 from dagnats.model.workflow import StepDef
 
+STEP_WEIGHT = 1000
+ITEM_WEIGHT = 250
+"""Bytes that the state of a step, and of an item of a map step, takes at most but for its data."""
+
 
 class Run:
     """A live run. Everything but the snapshot is derived, so that one step costs O(1).
@@ -24,10 +28,11 @@ class Run:
         open: how many ordinary steps are not done.
         active: how many steps are queued or running.
         ready: ordinary steps whose parents are done and that have not begun.
+        weight: about how many bytes the snapshot takes on the wire.
         memo: what a kind of step keeps for itself; it must be able to work it out anew.
     """
 
-    __slots__ = ("active", "memo", "open", "plan", "ready", "snapshot", "waiting")
+    __slots__ = ("active", "memo", "open", "plan", "ready", "snapshot", "waiting", "weight")
 
     def __init__(self, snapshot: WorkflowRun, plan: Plan) -> None:
         self.snapshot = snapshot
@@ -37,6 +42,7 @@ class Run:
         self.ready: deque[str] = deque()
         self.open = 0
         self.active = 0
+        self.weight = 0
         self.derive()
 
     def derive(self) -> None:
@@ -54,6 +60,7 @@ class Run:
         }
         self.open = len(self.waiting)
         self.active = sum(state.status in ACTIVE_STEP for state in states.values())
+        self.weight = len(bytes(self.snapshot.input)) + sum(map(_weight, states.values()))
         self.ready = deque(
             step_id
             for step_id, count in self.waiting.items()
@@ -94,3 +101,13 @@ class Run:
         """Move a step to ``status``, keeping count of the active ones."""
         self.active += (status in ACTIVE_STEP) - (state.status in ACTIVE_STEP)
         state.status = status
+
+
+def encoded(size: int) -> int:
+    """Bytes that ``size`` bytes of output take in a snapshot, as base64."""
+    return (size + 2) // 3 * 4
+
+
+def _weight(state: StepState) -> int:
+    items = sum(ITEM_WEIGHT + len(bytes(item.output)) for item in state.map_instances)
+    return STEP_WEIGHT + len(bytes(state.input)) + encoded(len(state.output)) + items

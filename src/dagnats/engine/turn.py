@@ -20,6 +20,10 @@ from dagnats.model.workflow import WorkflowDef
 if TYPE_CHECKING:
     from dagnats.engine.kind import StepError, StepKind
 
+MAX_SNAPSHOT = 8 * 1024 * 1024 - 64 * 1024
+"""Bytes of a snapshot where nothing else is said: our embedded server's ``max_payload``, less some
+room for errors and headers."""
+
 
 class Env(Struct):
     """What the machine knows of the world beyond the run.
@@ -31,6 +35,7 @@ class Env(Struct):
             gives the same ones.
         granted: whether steps of a workflow may use the control plane.
         max_depth: levels of nested runs.
+        max_bytes: the largest snapshot that can be kept.
     """
 
     flow: Flow
@@ -38,6 +43,7 @@ class Env(Struct):
     secret: bytes = b""
     granted: Callable[[str], bool] = lambda _: False
     max_depth: int = 3
+    max_bytes: int = MAX_SNAPSHOT
 
     def nonce(self, *parts: object, size: int = 32) -> str:
         """Hex digits nobody without the secret can guess, the same for the same parts."""

@@ -49,6 +49,8 @@ class EventType(StrEnum):
 
     WORKFLOW_TIMEOUT = "workflow.timeout"
     """The run's deadline has passed (a timer's event)."""
+    WORKFLOW_OVERFLOW = "workflow.overflow"
+    """The run's snapshot is larger than a message of the server."""
     WORKFLOW_ADMITTED = "workflow.admitted"
     """A pending run was given its run slot."""
     WORKFLOW_REOPENED = "workflow.reopened"

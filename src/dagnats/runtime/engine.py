@@ -26,12 +26,12 @@ from dagnats.errors import ConflictError, DagnatsError, InvalidError
 from dagnats.model.codec import decode
 from dagnats.model.event import Event
 from dagnats.model.run import RunStatus, WorkflowRun
-from dagnats.model.times import format_time
 from dagnats.model.workflow import WorkflowDef
 from dagnats.runtime import flowstore
 from dagnats.runtime.control import Control
 from dagnats.runtime.definitions import Definitions
 from dagnats.runtime.messages import event_message, poison_letter, stored, told
+from dagnats.runtime.oversize import HEADER_ROOM, overflow, without_outputs
 from dagnats.runtime.schedules import Schedules
 from dagnats.runtime.timers import TimerBody, Timers
 from dagnats.runtime.waiters import Waiters
@@ -42,6 +42,9 @@ from dagnats.wire.stores import Stores
 from dagnats.wire.topology import ENGINE
 
 log = logging.getLogger("dagnats.engine")
+
+SNAPSHOT_ROOM = 64 * 1024
+"""Bytes of a message kept free beside the outputs in a snapshot."""
 
 REMEMBERED = 50_000
 """Ended runs whose late events are dropped without a look at their snapshot."""
@@ -155,6 +158,7 @@ class Session:
                 flow=self._flow,
                 definition=self._definitions.get,
                 secret=await self._secret(),
+                max_bytes=self._stores.bus.max_payload - SNAPSHOT_ROOM,
             )
         )
         await self._definitions.start()
@@ -265,11 +269,11 @@ class Session:
     async def _apply(self, delivery: Delivery) -> list[Outgoing]:
         run_id = delivery.subject.partition(".")[2]
         if delivery.stream_seq in self._poison:
-            return [_set_aside(delivery, "poison event")]
+            return [self._set_aside(delivery, "poison event")]
         try:
             event = decode(delivery.data, Event)
         except InvalidError as error:
-            return [_set_aside(delivery, error.message)]
+            return [self._set_aside(delivery, error.message)]
         run = self._runs.get(run_id)
         if event.run_id != run_id or (run is None and run_id in self._ended):
             return []
@@ -325,7 +329,7 @@ class Session:
                 self._waiter_writes += self._waiters.drop(effect)
             else:
                 messages += stored(effect, self._stores)
-                core = told(effect)
+                core = told(effect, self._stores.bus.max_payload)
                 if core is not None:
                     await self._stores.bus.publish(*core)
         return messages
@@ -358,7 +362,7 @@ class Session:
                 self._revisions.add(revision)
                 key = f"{run.snapshot.workflow_id}.{revision}"
                 messages.append(self._stores.revisions.message(key, definition))
-            messages.append(self._snapshot(run))
+            messages += self._snapshot(run)
             if run.terminal:
                 del self._runs[run_id]
                 self._loaded.discard(run_id)
@@ -370,23 +374,18 @@ class Session:
         self._dirty = {}
         return messages
 
-    def _snapshot(self, run: Run) -> Outgoing:
-        key = f"run.{run.id}"
-        message = self._stores.runs.message(key, run.snapshot)
-        limit = self._stores.bus.max_payload
-        if len(message.data) <= limit:
-            return message
-        # What cannot be stored cannot go on. The outputs are in the history.
-        snapshot = run.snapshot
-        size = len(message.data)
-        for state in snapshot.steps.values():
-            state.output, state.map_instances = b"", []
-        snapshot.status = RunStatus.FAILED.value
-        snapshot.completed_at = format_time(time.time_ns())
-        snapshot.error = (
-            f"the run's outputs of {size} bytes exceed the server's limit of {limit} bytes"
-        )
-        return self._stores.runs.message(key, snapshot)
+    def _snapshot(self, run: Run) -> list[Outgoing]:
+        key, snapshot = f"run.{run.id}", run.snapshot
+        message = self._stores.runs.message(key, snapshot)
+        size, limit = len(message.data), self._stores.bus.max_payload
+        if size <= limit - HEADER_ROOM:
+            return [message]
+        kept = self._stores.runs.message(key, without_outputs(snapshot))
+        if run.terminal:
+            return [kept]
+        # Before the snapshot: a run that has lost its outputs must not go on.
+        event = overflow(snapshot, size, limit)
+        return [event_message(event, f"{run.id}.{event.type}"), kept]
 
     async def _flush(self, messages: list[Outgoing], last: Delivery) -> None:
         if messages:
@@ -427,6 +426,6 @@ class Session:
             for delivery in deliveries:
                 delivery.ack()
 
-
-def _set_aside(delivery: Delivery, reason: str) -> Outgoing:
-    return poison_letter(delivery.data, delivery.stream_seq, delivery.delivered, reason)
+    def _set_aside(self, delivery: Delivery, reason: str) -> Outgoing:
+        limit = self._stores.bus.max_payload
+        return poison_letter(delivery.data, delivery.stream_seq, delivery.delivered, reason, limit)

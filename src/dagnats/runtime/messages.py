@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dagnats.engine import effects as fx
-from dagnats.model.codec import encode, raw
-from dagnats.model.event import Event, EventType
-from dagnats.model.task import FailureType, StepFailedPayload
+from dagnats.model.codec import encode
+from dagnats.model.event import Event
+from dagnats.runtime.oversize import (
+    HEADER_ROOM,
+    answer_refused,
+    fitting,
+    task_refused,
+    without_input,
+)
 from dagnats.wire import subjects
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.stores import Stores
@@ -18,13 +24,14 @@ def event_message(event: Event, msg_id: str) -> Outgoing:
 
 def stored(effect: fx.Effect, stores: Stores) -> list[Outgoing]:
     """The messages an effect needs acknowledged before its event may be."""
+    limit = stores.bus.max_payload
     match effect:
         case fx.Emit():
-            return [event_message(effect.event, effect.msg_id)]
+            return [fitting(effect.event, effect.msg_id, limit)]
         case fx.Dispatch():
-            return [_task(effect, stores.bus.max_payload)]
+            return [_task(effect, limit)]
         case fx.BuryTask():
-            return [_dead_letter(effect)]
+            return [_dead_letter(effect, limit)]
         case fx.OpenApproval():
             key = f"{effect.token.run_id}.{effect.token.step_id}"
             return [stores.approvals.message(key, effect.token)]
@@ -38,13 +45,16 @@ def stored(effect: fx.Effect, stores: Stores) -> list[Outgoing]:
             return []
 
 
-def told(effect: fx.Effect) -> tuple[str, bytes] | None:
+def told(effect: fx.Effect, limit: int) -> tuple[str, bytes] | None:
     """The core message an effect asks for: whoever listens now may hear it."""
     match effect:
-        case fx.OpenApproval():
+        case fx.OpenApproval() if len(effect.request) <= limit:
             return effect.subject, effect.request
         case fx.Respond():
-            return subjects.http_response(effect.run_id), bytes(effect.response)
+            answer = bytes(effect.response)
+            if len(answer) > limit:
+                answer = answer_refused(len(answer), limit)
+            return subjects.http_response(effect.run_id), answer
         case fx.RecallTasks():
             return subjects.cancelled(effect.run_id), effect.step_id.encode()
         case _:
@@ -53,8 +63,8 @@ def told(effect: fx.Effect) -> tuple[str, bytes] | None:
 
 def _task(effect: fx.Dispatch, limit: int) -> Outgoing:
     payload, data = effect.payload, encode(effect.payload)
-    if len(data) > limit:
-        return _too_large(effect, len(data), limit)
+    if len(data) > limit - HEADER_ROOM:
+        return task_refused(effect, len(data), limit)
     if effect.worker:
         subject = subjects.sticky(effect.task, effect.worker, payload.run_id)
     else:
@@ -62,24 +72,11 @@ def _task(effect: fx.Dispatch, limit: int) -> Outgoing:
     return Outgoing(subject, data, effect.msg_id)
 
 
-def _too_large(effect: fx.Dispatch, size: int, limit: int) -> Outgoing:
-    """A task that no message can carry is a failure of its step, not of the engine."""
-    failure = StepFailedPayload(
-        error=f"task input of {size} bytes exceeds the server's limit of {limit} bytes",
-        failure_type=FailureType.NON_RETRIABLE.value,
-    )
-    event = Event(
-        type=EventType.STEP_FAILED.value,
-        run_id=effect.payload.run_id,
-        step_id=effect.payload.step_id,
-        payload=raw(failure),
-        attempt_number=effect.payload.attempt,
-    )
-    return event_message(event, f"{effect.msg_id}.too_large")
-
-
-def _dead_letter(effect: fx.BuryTask) -> Outgoing:
+def _dead_letter(effect: fx.BuryTask, limit: int) -> Outgoing:
     """``wire.md`` 10.1."""
+    data = encode(effect.payload)
+    if len(data) > limit - HEADER_ROOM:
+        return _dead_letter(without_input(effect, len(data), limit), limit)
     payload = effect.payload
     attempts = str(effect.attempts)
     headers = {
@@ -96,11 +93,13 @@ def _dead_letter(effect: fx.BuryTask) -> Outgoing:
         "Dagnats-Dlq-Task-Subject": subjects.task(effect.task, payload.run_id, effect.group),
     }
     subject = subjects.dead(effect.task, payload.run_id, payload.step_id)
-    return Outgoing(subject, encode(payload), effect.msg_id, headers)
+    return Outgoing(subject, data, effect.msg_id, headers)
 
 
-def poison_letter(data: bytes, seq: int, delivered: int, error: str) -> Outgoing:
+def poison_letter(data: bytes, seq: int, delivered: int, error: str, limit: int) -> Outgoing:
     """The dead letter of an event that cannot be processed (``wire.md`` 10.2)."""
+    if len(data) > limit - HEADER_ROOM:
+        data, error = b"", f"{error} (event {seq} of {len(data)} bytes left out)"
     headers = {
         "Dagnats-Dlq-Error": " ".join(error.split())[:4096].encode("ascii", "replace").decode(),
         "Dagnats-Dlq-Delivery-Count": str(delivered),

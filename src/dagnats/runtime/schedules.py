@@ -8,7 +8,7 @@ from dagnats.errors import InvalidError
 from dagnats.model.codec import decode, encode, raw
 from dagnats.model.event import Event, EventType, StartPayload
 from dagnats.model.records import ScheduledRun
-from dagnats.runtime.messages import event_message
+from dagnats.runtime.oversize import fitting
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.puller import Delivery, Puller
 from dagnats.wire.stores import Stores
@@ -59,4 +59,5 @@ class Schedules:
             timestamp=record.run_at,
             payload=payload,
         )
-        return event_message(event, f"{record.run_id}.{EventType.WORKFLOW_STARTED}")
+        msg_id = f"{record.run_id}.{EventType.WORKFLOW_STARTED}"
+        return fitting(event, msg_id, self._stores.bus.max_payload)

@@ -9,7 +9,7 @@ from dagnats.engine.waits import fits, match_event
 from dagnats.errors import InvalidError
 from dagnats.model.codec import parse_json
 from dagnats.model.records import EventWaiter
-from dagnats.runtime.messages import event_message
+from dagnats.runtime.oversize import fitting
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.stores import Stores
 
@@ -75,7 +75,7 @@ class Waiters:
         except InvalidError:
             return []
         return [
-            event_message(*match_event(waiter, body, seq, moment))
+            self._matched(waiter, body, seq, moment)
             for waiter, since in waiting.values()
             if moment >= since and fits(waiter, data, moment)
         ]
@@ -90,10 +90,14 @@ class Waiters:
             except InvalidError:
                 continue
             if fits(waiter, data, moment):
-                found.append(event_message(*match_event(waiter, body, seq, moment)))
+                found.append(self._matched(waiter, body, seq, moment))
         return found
 
     async def _since(self, event_type: str, since: int) -> AsyncIterator[tuple[int, int, bytes]]:
         async for stored in self._stores.read_since("EVENTS", f"event.{event_type}", since):
             if stored[1] >= since:
                 yield stored
+
+    def _matched(self, waiter: EventWaiter, body: bytes, seq: int, moment: int) -> Outgoing:
+        event, msg_id = match_event(waiter, body, seq, moment)
+        return fitting(event, msg_id, self._stores.bus.max_payload)

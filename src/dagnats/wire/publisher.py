@@ -118,9 +118,10 @@ class Publisher:
         """
         limit = self._bus.max_payload
         for message in messages:
-            if len(message.data) > limit:
+            size = _size(message)
+            if size > limit:
                 raise TooLargeError(
-                    f"message of {len(message.data)} bytes on {message.subject} exceeds the "
+                    f"message of {size} bytes on {message.subject} exceeds the "
                     f"server's limit of {limit} bytes",
                     "make it smaller, or raise max_payload of the server",
                 )
@@ -168,3 +169,11 @@ class Publisher:
         if ack.error is not None:
             reason = ack.error.get("description", "refused")
             raise PublishError(f"{message.subject}: {reason}")
+
+
+def _size(message: Outgoing) -> int:
+    """Bytes that count towards ``max_payload``: the data and, where there are any, the headers."""
+    if not (message.headers or message.msg_id):
+        return len(message.data)
+    fields = sum(len(name) + len(value) + 4 for name, value in message.headers.items())
+    return len(message.data) + 12 + fields + len(message.msg_id) + 15

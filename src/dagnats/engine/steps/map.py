@@ -9,7 +9,8 @@ from dagnats.engine.dispatch import Order, current_input, enqueue
 from dagnats.engine.effects import CancelTimers
 from dagnats.engine.failure import failure_of, retry_delay
 from dagnats.engine.kind import StepError, StepKind
-from dagnats.engine.progress import complete_step
+from dagnats.engine.progress import complete_step, hold
+from dagnats.engine.run import ITEM_WEIGHT
 from dagnats.engine.turn import Turn
 from dagnats.errors import InvalidError
 from dagnats.model.codec import decode, encode
@@ -51,6 +52,7 @@ class MapStep(StepKind):
         items = _items(turn, step, state, config)
         turn.run.set_status(state, StepStatus.RUNNING)
         state.started_at = turn.stamp
+        hold(turn, ITEM_WEIGHT * len(items))
         state.map_instances = [MapInstance() for _ in items]
         turn.run.memo[step.id] = Progress(items)
         turn.emit(EventType.MAP_STARTED, step.id, attempt=state.dispatch)
@@ -169,9 +171,11 @@ def _started(turn: Turn, step: StepDef, state: StepState, index: int) -> None:
 
 def _completed(turn: Turn, step: StepDef, state: StepState, index: int) -> None:
     progress, item = _progress(turn, step, state), state.map_instances[index]
+    output = bytes(turn.event.payload) or b"null"
+    hold(turn, len(output))
     _release(turn, step, item, index)
     item.status, item.error, item.wake_at = StepStatus.COMPLETED.value, "", ""
-    item.output = Raw(bytes(turn.event.payload) or b"null")
+    item.output = Raw(output)
     progress.done += 1
     if progress.done == len(state.map_instances):
         outputs = [instance.output for instance in state.map_instances]
