@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -11,18 +11,10 @@ from dagnats.errors import NotFoundError
 from dagnats.model.codec import encode
 from dagnats.services import run_history
 from dagnats.services.session import Session
-from tests.tui.run.stories import Story
+from tests.tui.run.stories import Story, flow, step
 
 NO_SESSION = cast("Session", None)
 """The start of these runs carries the definition, so nothing is asked of a server."""
-
-
-def step(step_id: str, *parents: str, **more: Any) -> dict[str, Any]:
-    return {"id": step_id, "task": "t", "depends_on": list(parents), "type": "normal", **more}
-
-
-def flow(name: str, *steps: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"name": name, "version": "1", "steps": list(steps), **more}
 
 
 def busy_story() -> Story:

@@ -129,7 +129,8 @@ class Turn:
         self.do(Emit(event, msg_id or message_id(event)))
 
     def timer(self, kind: str, due: int, event: Event, msg_id: str = "") -> None:
-        """Append ``event`` to its run's history at ``due``."""
+        """Append ``event`` to its run's history at ``due``; that is when it happens."""
+        event.timestamp = format_time(due)
         self.do(SetTimer(kind, due, event, msg_id or message_id(event)))
 
     def wake(self, waits: list[SlotWait], gate: str) -> None:

@@ -52,16 +52,19 @@ def find_cycle(parents: Parents) -> list[str]:
     return walked[walked.index(step) :][::-1]
 
 
-def longest_depth(parents: Parents) -> int | None:
-    """The number of steps on the longest chain; ``None`` when there is a cycle."""
-    order = topological(parents)
-    if len(order) < len(parents):
-        return None
+def depths(parents: Parents) -> dict[str, int]:
+    """How many steps are on the longest chain that ends with each; none for those on a cycle."""
     depth: dict[str, int] = {}
-    for step in order:
+    for step in topological(parents):
         above = (depth[parent] for parent in parents[step] if parent in depth)
         depth[step] = 1 + max(above, default=0)
-    return max(depth.values(), default=0)
+    return depth
+
+
+def longest_depth(parents: Parents) -> int | None:
+    """The number of steps on the longest chain; ``None`` when there is a cycle."""
+    known = depths(parents)
+    return None if len(known) < len(parents) else max(known.values(), default=0)
 
 
 def ancestors(parents: Parents, step: str) -> set[str]:

@@ -26,12 +26,14 @@ class RunHistory:
 
     Attributes:
         events: what happened, in order, fit to be shown.
+        times: when each was recorded, ns since 1970: the clock by which the engine works.
         beyond: how many events came after the last that is kept.
     """
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.events: list[RunEvent] = []
+        self.times: list[int] = []
         self.beyond = 0
         self._log: list[StoredEvent] = []
         self._fold: Fold | None = None
@@ -47,6 +49,7 @@ class RunHistory:
             return event
         self._log.append(stored)
         self.events.append(event)
+        self.times.append(stored.timestamp_ns)
         if self._fold is not None and self._fold.learn(stored):
             self._forget()
         return event

@@ -12,6 +12,16 @@ from dagnats.wire.readers import StoredEvent
 from tests.engine.world import World
 
 
+def step(step_id: str, *parents: str, **more: Any) -> dict[str, Any]:
+    """The document of a step."""
+    return {"id": step_id, "task": "t", "depends_on": list(parents), "type": "normal", **more}
+
+
+def flow(name: str, *steps: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The document of a workflow."""
+    return {"name": name, "version": "1", "steps": list(steps), **more}
+
+
 class _Log(list[Event]):
     """A log that notes when each event was written."""
 
