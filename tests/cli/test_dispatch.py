@@ -306,6 +306,24 @@ def test_version_and_help_import_little() -> None:
         assert not loaded & {"typer", "click", "rich", "asyncio", "nats", "msgspec"}
 
 
+def test_a_command_imports_no_more_than_it_needs() -> None:
+    code = (
+        "import sys; from dagnats.cli import run; "
+        "run(['run', 'list']); sys.stderr.write(' '.join(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+        env={**os.environ, **NOWHERE},
+    )
+    loaded = set(done.stderr.split())
+    assert "nats" in loaded
+    assert not loaded & {"pydantic", "rich", "textual", "starlette", "yaml", "croniter"}
+
+
 def test_a_closed_pipe_is_no_error() -> None:
     for words in (["--help"], ["run", "--help"]):
         child = subprocess.Popen(
