@@ -14,6 +14,7 @@ from dagnats.cli.render.console import err, is_terminal, out, warn
 from dagnats.cli.render.refresh import refreshing
 from dagnats.cli.render.results import print_table, show, show_list
 from dagnats.cli.render.table import Column
+from dagnats.cli.simulate import simulate
 from dagnats.cli.state import current, session
 from dagnats.cli.texts import given
 from dagnats.errors import DagnatsError
@@ -156,6 +157,9 @@ def _print_invalid(error: DagnatsError) -> None:
             err(f"Hint: {one_line(error.hint)}")
     else:
         show(document, lambda: None)
+
+
+app.add("simulate")(simulate)
 
 
 @app.add("revisions")
