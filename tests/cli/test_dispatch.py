@@ -263,21 +263,6 @@ def test_groups_without_a_word_show_help() -> None:
         assert "Commands:" in shown.out
 
 
-def test_completion_scripts() -> None:
-    for shell in ("bash", "zsh", "fish"):
-        assert "__complete" in cli("completion", shell).out
-    done = cli("completion", "csh")
-    assert done.code == 2
-    assert cli("__complete", "--", "run", "sta").lines == ["start", "status"]
-    assert cli("__complete", "--", "nope", "x").lines == []
-    assert cli("__complete", "--", "run", "status", "", env=NOWHERE).lines == []
-
-
-def test_bash_accepts_its_script() -> None:
-    script = cli("completion", "bash").out
-    subprocess.run(["bash", "-n"], input=script, text=True, check=True, timeout=10)
-
-
 def _best(*argv: str) -> float:
     times: list[float] = []
     for _ in range(5):

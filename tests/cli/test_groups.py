@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -276,16 +275,3 @@ def test_logs(world: World) -> None:
     assert world("logs", "--tail=10001").code == 2
     assert world("logs", "--level=LOUD").code == 2
     assert world("logs", "--since=yesterday").code == 2
-
-
-def test_completion_offers_live_values(world: World, workflow: Make) -> None:
-    name = workflow("complete-me")
-    begun = time.monotonic()
-    assert world("__complete", "--", "run", "start", "compl").lines == [name]
-    assert time.monotonic() - begun < 0.5
-    assert world("__complete", "--", "run", "list", "--workflow", "=", "compl").lines == [name]
-    run_id = world("run", "start", name, "-o", "name").lines[0]
-    wait_for(lambda: world("__complete", "--", "run", "status", run_id[:4]).lines == [run_id])
-    assert "--detail" in world("__complete", "--", "status", "--").lines
-    assert world("__complete", "--", "work").lines == ["workflow", "workers"]
-    assert threading.active_count() < 20

@@ -72,6 +72,10 @@ def main() -> NoReturn:
     # Imports make much and throw little away: looking for garbage as often as usual, and once more
     # at the end, would be a sixth of the time of a short command.
     gc.set_threshold(GC_THRESHOLD)
+    if sys.argv[1:2] == ["__complete"]:
+        from dagnats.cli.complete import give_up_in_time
+
+        give_up_in_time()
     code = run(sys.argv[1:])
     gc.freeze()
     sys.exit(code)
@@ -83,7 +87,7 @@ def run(argv: list[str]) -> int:
     Args:
         argv: the words after the program name.
     """
-    leading, rest = _split(argv)
+    leading, rest = split(argv)
     if rest and rest[0] in COMMANDS:
         from dagnats.cli.execute import execute
 
@@ -95,7 +99,7 @@ def run(argv: list[str]) -> int:
     return _top_level(leading, rest)
 
 
-def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+def split(argv: list[str]) -> tuple[list[str], list[str]]:
     """The global options in front of the command word, and everything from there on."""
     at = 0
     while at < len(argv):
