@@ -51,6 +51,20 @@ class TokenBucket(Wire):
     period_ns: int = always(0)
 
 
+class DebounceEntry(Wire):
+    """What a debounced trigger holds back. The keys after ``timer_seq`` are ours."""
+
+    last_event: Raw = Raw(b"null")
+    first_seen_ns: int = always(0)
+    timer_seq: int = always(0)
+    due_ns: int = 0
+    order: int = 0
+    """Orders events: place in a stream, or time of arrival (ns)."""
+    kind: str = ""
+    """How the event came, as in the envelope: ``subject`` or ``webhook``."""
+    trace_parent: str = ""
+
+
 class ApprovalToken(Wire):
     """The single-use token of an approval: key ``{run}.{step}``."""
 

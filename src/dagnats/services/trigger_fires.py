@@ -5,18 +5,16 @@ from __future__ import annotations
 from msgspec import Struct
 
 from dagnats.errors import ConflictError, InvalidError, NotFoundError, UsageError
-from dagnats.model.codec import encode, raw
-from dagnats.model.event import Event, EventType
 from dagnats.model.run import WorkflowRun
-from dagnats.model.times import MILLISECOND, format_duration, format_time, read_time
-from dagnats.model.trigger import TriggerEnvelope, TriggerFire, trigger_kind
+from dagnats.model.times import MILLISECOND, format_duration, read_time
+from dagnats.model.trigger import TriggerFire, trigger_kind
+from dagnats.runtime.triggers.firing import Fire, Firing
 from dagnats.services import audit
 from dagnats.services.run_query import RUN_PREFIX
 from dagnats.services.runs import new_run_id
 from dagnats.services.session import Session
 from dagnats.services.triggers import resolve_trigger
-from dagnats.wire import msgids, subjects
-from dagnats.wire.publisher import Outgoing
+from dagnats.wire import msgids
 
 FIREABLE = ("cron", "webhook")
 MAX_HISTORY = 500
@@ -118,27 +116,13 @@ async def fire_trigger(session: Session, ref: str) -> Fired:
             f"dagnats trigger enable {trigger.id}",
         )
     now, run_id = session.now(), new_run_id()
-    envelope = TriggerEnvelope(
-        trigger="manual",
-        source=trigger.id,
-        workflow_id=trigger.workflow_id,
-        timestamp=format_time(now),
-    )
-    event = Event(
-        type=EventType.WORKFLOW_STARTED.value,
+    fire = Fire(
+        trigger=trigger,
+        kind="manual",
+        at=now,
         run_id=run_id,
-        timestamp=format_time(now),
-        payload=raw(envelope),
+        msg_id=msgids.manual_start(trigger.id, now),
     )
-    start_id = msgids.manual_start(trigger.id, now)
-    await session.bus.publisher.publish(Outgoing(subjects.history(run_id), encode(event), start_id))
-    fire = TriggerFire(
-        trigger_id=trigger.id,
-        workflow_id=trigger.workflow_id,
-        run_id=run_id,
-        source="manual",
-        fired_at=format_time(now),
-    )
-    await session.stores.fires.append(fire, msgids.trigger_fire(start_id))
+    await Firing(session.stores).fire([fire], now)
     await audit.record(session, "trigger.fire.manual", trigger.id, {"run_id": run_id})
     return Fired(trigger.id, run_id)

@@ -120,6 +120,11 @@ class Bucket(Generic[T]):
             return None
         return Entry(bare.key, value, bare.revision, bare.timestamp_ns)
 
+    async def state(self) -> tuple[int, int]:
+        """Last sequence and number of messages: while both are the same, nothing has changed."""
+        state = (await self._bus.api(f"STREAM.INFO.{self._stream}"))["state"]
+        return int(state["last_seq"]), int(state["messages"])
+
     async def count(self, pattern: str = ">") -> int:
         """How many live entries match a subject pattern."""
         return len(await self.keys(pattern))

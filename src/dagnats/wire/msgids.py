@@ -24,8 +24,12 @@ def bridge_continue(run: str, step: str, unix_ns: int) -> str:
 
 
 def cron_start(trigger: str, unix_s: int) -> str:
-    """Start by a cron trigger: one for each trigger and minute, whoever fires it."""
-    return f"trigger.{trigger}.{unix_s // 60}"
+    """Start by a cron trigger: one for each trigger and minute, whoever fires it.
+
+    Expressions with seconds, which are ours, fire more often; those are told apart by the second.
+    """
+    minute, second = divmod(unix_s, 60)
+    return f"trigger.{trigger}.{minute}.{second}" if second else f"trigger.{trigger}.{minute}"
 
 
 def manual_start(trigger: str, unix_ns: int) -> str:

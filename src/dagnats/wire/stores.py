@@ -11,6 +11,7 @@ from nats.aio.subscription import Subscription
 from dagnats.model.records import (
     ApprovalToken,
     AuditEvent,
+    DebounceEntry,
     EventWaiter,
     ScheduledRun,
     ServiceRecord,
@@ -85,6 +86,7 @@ class Stores:
         self.http_idempotency = Bucket(bus, publisher, "http_idempotency", bytes)
         self.trigger_types = Bucket(bus, publisher, "trigger_types", TriggerTypeDef)
         self.trigger_state = Bucket(bus, publisher, "trigger_state", str)
+        self.debounce = Bucket(bus, publisher, "debounce_state", DebounceEntry)
         self.services = Bucket(bus, publisher, "services", ServiceRecord)
         self.signals = Bucket(bus, publisher, "signals", bytes)
         self.checkpoints = Bucket(bus, publisher, "checkpoints", bytes)

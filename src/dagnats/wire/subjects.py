@@ -125,9 +125,19 @@ def sticky_filter(name: str, worker_id: str) -> str:
 
 def trigger_fire(trigger_id: str) -> str:
     """Where the fires of a trigger are recorded."""
-    return f"trigger.fire.{_token(trigger_id, 'trigger id')}"
+    return f"trigger.fire.{_dotted(trigger_id, 'trigger id')}"
 
 
 def log(service: str, severity: str) -> str:
     """Where a log record goes."""
     return f"telemetry.logs.{_token(service, 'service')}.{_token(severity.lower(), 'severity')}"
+
+
+def debounce_at(trigger_id: str, key: str) -> str:
+    """Where the end of a trigger's quiet period waits; one for each key."""
+    return f"sleep.quiet.{_dotted(trigger_id, 'trigger id')}.{_token(key, 'debounce key')}"
+
+
+def debounce_fire(trigger_id: str, key: str) -> str:
+    """Where it arrives when it is due."""
+    return f"sleep.debounce.{_dotted(trigger_id, 'trigger id')}.{_token(key, 'debounce key')}"

@@ -189,6 +189,7 @@ CONSUMERS = (
         "SLEEP_TIMERS",
         _consumer("scheduled-run-timer", ["scheduled.*", "scheduled.fire.*"]),
     ),
+    ("SLEEP_TIMERS", _consumer("debounce-timer", ["sleep.debounce.>"])),
     # Events from before the first engine cannot matter to any wait.
     ("EVENTS", _consumer("event-correlator", ["event.>"], deliver_policy="new")),
 )

@@ -143,8 +143,9 @@ def _external(external: ExternalTrigger) -> Iterator[str]:
 
 
 def _debounce(kind: str, debounce: Debounce) -> Iterator[str]:
-    if kind == "cron":
-        yield "debounce is incompatible with cron"
+    if kind in ("cron", "http", "external"):
+        # Nobody answers a caller later, and other kinds start their runs themselves.
+        yield f"debounce is incompatible with {kind}"
     if debounce.period <= 0:
         yield "debounce period must be > 0"
     elif debounce.period > MAX_DEBOUNCE:

@@ -1,0 +1,135 @@
+"""Messages of other programs: as they pass by, and from streams that are not ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import nats.errors
+from msgspec import Struct
+from nats.aio.msg import Msg
+
+from dagnats.model.times import SECOND, format_time
+from dagnats.wire.connection import Bus
+from dagnats.wire.errors import MissingError
+from dagnats.wire.publisher import Outgoing
+
+HELD = 65_536
+"""Messages of one feed that may wait here; beyond it the client drops them."""
+
+
+class Passing(Struct, frozen=True):
+    """A message without a stream."""
+
+    subject: str
+    data: bytes
+    headers: dict[str, str]
+
+
+class CoreFeed:
+    """Messages as they pass by: one server of the group gets each, and nobody keeps them.
+
+    Args:
+        bus: the connection.
+        pattern: subject pattern.
+        group: name of the queue group.
+    """
+
+    def __init__(self, bus: Bus, pattern: str, group: str) -> None:
+        self._bus = bus
+        self._pattern = pattern
+        self._group = group
+        self._arrived: list[Passing] = []
+        self._arrival = asyncio.Event()
+
+    async def start(self) -> None:
+        """Subscribe."""
+        self._subscription = await self._bus.nc.subscribe(
+            self._pattern, queue=self._group, cb=self._on_message, pending_msgs_limit=HELD
+        )
+        await self._bus.nc.flush()
+
+    async def _on_message(self, msg: Msg) -> None:
+        self._arrived.append(Passing(msg.subject, msg.data, dict(msg.headers or {})))
+        self._arrival.set()
+
+    async def take(self) -> list[Passing]:
+        """Everything that has arrived; waits until there is something."""
+        while not self._arrived:
+            self._arrival.clear()
+            await self._arrival.wait()
+        taken, self._arrived = self._arrived, []
+        return taken
+
+    async def stop(self) -> None:
+        """Unsubscribe."""
+        if self._bus.nc.is_connected:
+            with contextlib.suppress(nats.errors.Error):
+                await self._subscription.unsubscribe()
+
+
+async def ensure_durable(
+    bus: Bus, stream: str, name: str, filters: list[str], since_ns: int | None
+) -> None:
+    """Make a durable consumer, or give the one there is these filters; its position stays.
+
+    Args:
+        bus: the connection.
+        stream: of which stream.
+        name: of the consumer.
+        filters: subject patterns within those of the stream, not overlapping.
+        since_ns: a new consumer begins with what was stored then, ns since 1970; ``None``: now.
+            Work queues hand out everything they hold (nats-server allows nothing else).
+
+    Raises:
+        ApiError: the stream does not allow it, e.g. a work queue that has a consumer already.
+    """
+    try:
+        present = (await bus.api(f"CONSUMER.INFO.{stream}.{name}"))["config"]
+    except MissingError:
+        config: dict[str, Any] = {
+            "durable_name": name,
+            "name": name,
+            "ack_policy": "explicit",
+            "ack_wait": 30 * SECOND,
+            "max_deliver": -1,
+            **await _from(bus, stream, since_ns),
+        }
+    else:
+        now: list[str] = present.get("filter_subjects") or [present.get("filter_subject", "")]
+        if sorted(now) == sorted(filters):
+            return
+        config = {key: value for key, value in present.items() if not key.startswith("filter")}
+    config |= {"filter_subject": filters[0]} if len(filters) == 1 else {"filter_subjects": filters}
+    await bus.api(
+        f"CONSUMER.DURABLE.CREATE.{stream}.{name}", {"stream_name": stream, "config": config}
+    )
+
+
+async def _from(bus: Bus, stream: str, since_ns: int | None) -> dict[str, str]:
+    if (await bus.api(f"STREAM.INFO.{stream}"))["config"].get("retention") == "workqueue":
+        return {"deliver_policy": "all"}
+    if since_ns is None:
+        return {"deliver_policy": "new"}
+    return {"deliver_policy": "by_start_time", "opt_start_time": format_time(since_ns)}
+
+
+async def drop_durable(bus: Bus, stream: str, name: str) -> None:
+    """Take a durable consumer away; one that is not there is no error."""
+    with contextlib.suppress(MissingError):
+        await bus.api(f"CONSUMER.DELETE.{stream}.{name}")
+
+
+async def schedule(bus: Bus, place: str, target: str, due_ns: int, body: bytes) -> None:
+    """Let NATS publish ``body`` on ``target`` at ``due_ns``; replaces what is scheduled there.
+
+    Args:
+        bus: the connection.
+        place: subject in SLEEP_TIMERS under which the order lies.
+        target: subject in SLEEP_TIMERS.
+        due_ns: when, ns since 1970.
+        body: what.
+    """
+    headers = {"Nats-Schedule": f"@at {format_time(due_ns)}", "Nats-Schedule-Target": target}
+    await bus.publisher.publish(Outgoing(place, body, headers=headers))
