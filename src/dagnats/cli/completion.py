@@ -41,9 +41,14 @@ compdef _dagnats dagnats
 """,
     Shell.FISH: """\
 function __dagnats
-    dagnats __complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null
+    set -l found (dagnats __complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)
+    if set -q found[1]
+        printf '%s\\n' $found
+    else
+        __fish_complete_path (commandline -ct)
+    end
 end
-complete -c dagnats -a '(__dagnats)'
+complete -c dagnats -f -a '(__dagnats)'
 """,
 }
 

@@ -8,6 +8,7 @@ import typer
 
 from dagnats.cli.options import App
 from dagnats.cli.state import current
+from dagnats.errors import UsageError
 
 app = App("demo", "Show dagnats at work on a private server.", group=False)
 
@@ -22,6 +23,8 @@ def demo(
 
     Nothing is left behind: the server, its workers and its data are removed at the end.
     """
+    if not (current().human or current().json):
+        raise UsageError("the demo prints tables or JSON", "leave out -o, or use --json")
     from dagnats.demo import run_demo
 
     raise typer.Exit(run_demo(keep=keep, as_json=current().json))

@@ -37,7 +37,7 @@ def dev(
     """
     project = find_project(Path(folder))
     url = run_async(_reachable())
-    Loop(project, folder, max(delay, MIN_DELAY) / 1000, url, as_json=current().json).run()
+    Loop(project, folder, max(delay, MIN_DELAY) / 1000, url, data=not current().human).run()
 
 
 async def _reachable() -> str:

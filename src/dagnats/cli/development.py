@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from dagnats.cli.render.console import err, out, paint
-from dagnats.cli.render.results import json_text
+from dagnats.cli.render.results import emit
 from dagnats.errors import InvalidError, NotFoundError
 from dagnats.services.text import one_line
 
@@ -121,16 +121,16 @@ class Loop:
         folder: its directory as the user wrote it.
         delay_s: seconds between two looks.
         url: NATS address to hand to the process; empty: leave its environment alone.
-        as_json: print one JSON object a line.
+        data: what is said goes to a program, and the process's own output to standard error.
     """
 
     def __init__(
-        self, project: Project, folder: str, delay_s: float, url: str, *, as_json: bool
+        self, project: Project, folder: str, delay_s: float, url: str, *, data: bool
     ) -> None:
         self._project = project
         self._folder = folder
         self._delay_s = delay_s
-        self._as_json = as_json
+        self._data = data
         self._child: subprocess.Popen[bytes] | None = None
         self._stop = threading.Event()
         self._environment = os.environ | {"DAGNATS_DEV_MODE": "true"}
@@ -186,7 +186,7 @@ class Loop:
             env=self._environment,
             process_group=0,
             stdin=subprocess.DEVNULL,
-            stdout=sys.__stderr__ if self._as_json else None,
+            stdout=sys.__stderr__ if self._data else None,
         )
 
     def _notice_end(self) -> None:
@@ -207,7 +207,7 @@ class Loop:
             child.wait()
 
     def _shut_down(self) -> None:
-        if not self._as_json:
+        if not self._data:
             out()
         self._say("stopping", "shutting down...")
         self._end()
@@ -215,13 +215,11 @@ class Loop:
             (self._project.root / BINARY).unlink(missing_ok=True)
 
     def _say(self, event: str, text: str) -> None:
-        if self._as_json:
-            out(json_text({"event": event, "time": time.time(), "text": text}))
-        else:
-            out(f"{paint('[dev]', 'accent')} {one_line(text)}")
+        document = {"event": event, "time": time.time(), "text": text}
+        emit(document, lambda: f"{paint('[dev]', 'accent')} {one_line(text)}", name=event)
 
     def _complain(self, text: str) -> None:
-        if self._as_json:
+        if self._data:
             self._say("problem", text)
         else:
             err(f"[dev] {one_line(text, 2_000)}")

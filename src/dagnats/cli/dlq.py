@@ -13,7 +13,7 @@ from dagnats.cli.execute import run_async, until_interrupted
 from dagnats.cli.options import App
 from dagnats.cli.render.console import err, out, paint, warn
 from dagnats.cli.render.refresh import refreshing
-from dagnats.cli.render.results import json_text, show, show_list
+from dagnats.cli.render.results import emit, show, show_list
 from dagnats.cli.render.table import Column, short_ids
 from dagnats.cli.render.times import date_time
 from dagnats.cli.replaying import Replayer
@@ -196,7 +196,7 @@ async def _watch(interval: int, max_replays: int, run: str) -> None:
     async with session() as opened:
         run_id = await _run_id(opened, run)
         replayer = Replayer(opened, max_replays, run_id, _print_action)
-        if not current().json:
+        if current().human:
             every = format_duration(interval)
             out(f"Watching DLQ every {every} (max {max_replays} replays per message)")
             if run_id:
@@ -210,32 +210,31 @@ async def _watch(interval: int, max_replays: int, run: str) -> None:
 
 
 def _print_action(letter: DeadLetter, action: str, attempt: int, limit: int) -> None:
-    if current().json:
-        document: dict[str, object] = {
-            "action": action,
-            "sequence": letter.sequence,
-            "task": letter.task,
-            "run_id": letter.run_id,
-        }
-        out(json_text(document | {"attempt": attempt} if action == "replayed" else document))
-        return
+    document: dict[str, object] = {
+        "action": action,
+        "sequence": letter.sequence,
+        "task": letter.task,
+        "run_id": letter.run_id,
+    }
+    if action == "replayed":
+        document["attempt"] = attempt
+    emit(document, lambda: _action_line(letter, action, attempt, limit), name=str(letter.sequence))
+
+
+def _action_line(letter: DeadLetter, action: str, attempt: int, limit: int) -> str:
     where = f"seq={letter.sequence} task={one_line(letter.task)} run={one_line(letter.run_id[:8])}"
     if action == "replayed":
         label = paint(f"[replay {attempt}/{limit}]", "active")
-        out(f"{label} {where} err={one_line(letter.error, 200)}")
-    else:
-        out(f"{paint(f'[skip exhausted {attempt}/{limit}]', 'bad')} {where}")
+        return f"{label} {where} err={one_line(letter.error, 200)}"
+    return f"{paint(f'[skip exhausted {attempt}/{limit}]', 'bad')} {where}"
 
 
 def _print_summary(replayer: Replayer) -> None:
-    if current().json:
-        totals = {
-            "total_replayed": replayer.replayed,
-            "total_exhausted": len(replayer.exhausted),
-        }
-        out(json_text(totals))
-    else:
-        out(f"\nWatch summary: {replayer.replayed} replayed, {len(replayer.exhausted)} exhausted")
+    replayed, exhausted = replayer.replayed, len(replayer.exhausted)
+    emit(
+        {"total_replayed": replayed, "total_exhausted": exhausted},
+        lambda: f"\nWatch summary: {replayed} replayed, {exhausted} exhausted",
+    )
 
 
 @app.add("discard")

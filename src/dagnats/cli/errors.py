@@ -6,8 +6,9 @@
     3    the run that was watched or waited for ended other than completed
     130  interrupted
 
-An error is two lines on standard error, what is wrong and what to do. In JSON mode an object with
-``code``, ``message`` and ``hint`` goes to standard output as well. Never a traceback, unless asked.
+An error is two lines on standard error, what is wrong and what to do. In JSON and YAML an object
+with ``code``, ``message`` and ``hint`` goes to standard output as well. Never a traceback, unless
+asked.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ INTERRUPTED = 130
 
 def report(error: DagnatsError, state: State) -> int:
     """Tell the user about an error; returns the exit code."""
-    if state.json:
-        from dagnats.cli.render.results import json_text
+    if state.json or state.format == "yaml":
+        from dagnats.cli.render.results import json_text, yaml_text
 
         body = {"code": error.code, "message": error.message, "hint": error.hint}
-        out(json_text({"error": body}))
+        text = json_text({"error": body}) if state.json else yaml_text({"error": body}).rstrip()
+        out(text)
     tell(error)
     return error.exit_code
 

@@ -16,7 +16,7 @@ import typer
 import typer.main
 
 from dagnats.cli import COMMANDS, errors
-from dagnats.cli.state import State, begin
+from dagnats.cli.state import FORMATS, State, begin
 from dagnats.errors import DagnatsError, UsageError
 
 T = TypeVar("T")
@@ -93,13 +93,24 @@ def _invoke(word: str, args: list[str], state: State) -> int:
 
 def _report(error: DagnatsError, state: State, args: list[str]) -> int:
     # Parsing may have failed before the options that choose the format were reached.
-    if state.format == "table" and "--json" in args:
-        state.format = "json"
+    if state.format == "table":
+        state.format = _wanted_format(args)
     try:
         return errors.report(error, state)
     except BrokenPipeError:
         errors.abandon_output()
         return error.exit_code
+
+
+def _wanted_format(args: list[str]) -> str:
+    if "--json" in args:
+        return "json"
+    for at, word in enumerate(args):
+        name, equals, value = word.partition("=")
+        if name in ("-o", "--output-format"):
+            value = value if equals else "".join(args[at + 1 : at + 2])
+            return value if value in FORMATS else "table"
+    return "table"
 
 
 def _check_text(args: list[str]) -> None:

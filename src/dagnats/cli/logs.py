@@ -9,8 +9,8 @@ import typer
 
 from dagnats.cli.execute import run_async, until_interrupted
 from dagnats.cli.options import App
-from dagnats.cli.render.console import err, out, paint, role_of
-from dagnats.cli.render.results import json_text
+from dagnats.cli.render.console import err, paint, role_of
+from dagnats.cli.render.results import emit
 from dagnats.cli.render.times import clock
 from dagnats.cli.state import current, session
 from dagnats.cli.texts import moment_or_age, whole
@@ -93,7 +93,7 @@ def subject_as_asked(subject: str) -> str:
 
 
 def _print_record(record: LogRecord) -> None:
-    out(json_text(record) if current().json else log_line(record))
+    emit(record, lambda: log_line(record))
 
 
 def log_line(record: LogRecord) -> str:

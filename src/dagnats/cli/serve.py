@@ -10,7 +10,7 @@ import typer
 from dagnats.cli.execute import run_async
 from dagnats.cli.options import App
 from dagnats.cli.render.console import err, out
-from dagnats.cli.render.results import json_text
+from dagnats.cli.render.results import emit, show
 from dagnats.cli.state import current
 from dagnats.errors import DagnatsError, UsageError
 from dagnats.server import configview, dryrun
@@ -126,8 +126,8 @@ async def _serve(loaded: Loaded, must: bool, die_with_parent: bool) -> None:
     from dagnats.server.serve import ServeOptions, serve
 
     def on_ready(listening: Listening) -> None:
-        if current().json:
-            out(json_text(listening))
+        if not current().human:
+            emit(listening, str, name=listening.nats)
 
     configure(loaded.settings.log_format, loaded.settings.log_level)
     options = ServeOptions(
@@ -147,11 +147,8 @@ def _dry_run(config: Path | None, flags: dict[str, Any], must: bool) -> None:
     except DagnatsError as error:
         findings = dryrun.refused(error)
     valid = not any(finding.problem for finding in findings)
-    if current().json:
-        shown = configview.as_json(loaded) if loaded else None
-        out(json_text({"valid": valid, "checks": findings, "config": shown}))
-    else:
-        _report(loaded, findings, valid)
+    plan = {"valid": valid, "checks": findings, "config": loaded and configview.as_json(loaded)}
+    show(plan, lambda: _report(loaded, findings, valid))
     if not valid:
         raise typer.Exit(1)
 

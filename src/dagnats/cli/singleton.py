@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagnats.cli.arguments import Yes
+from dagnats.cli.arguments import Watch, Yes
 from dagnats.cli.confirm import confirm
 from dagnats.cli.execute import run_async
 from dagnats.cli.options import App
 from dagnats.cli.render.console import out
+from dagnats.cli.render.refresh import refreshing
 from dagnats.cli.render.results import show, show_list
 from dagnats.cli.render.table import Column, short_ids
 from dagnats.cli.state import session
@@ -26,16 +27,20 @@ app = App("singleton", "See and release singleton locks.")
 @app.add("list")
 def list_(
     workflow: Annotated[str, typer.Option("--workflow", help="Only this workflow's.")] = "",
+    watch: Watch = False,
 ) -> None:
     """List singleton locks and the runs that hold them."""
-    run_async(_list(workflow))
+    run_async(_list(workflow, watch))
 
 
-async def _list(workflow: str) -> None:
+async def _list(workflow: str, watch: bool) -> None:
     from dagnats.services.singletons import list_singletons
 
     async with session() as opened:
-        rows = await list_singletons(opened, workflow)
+        await refreshing(lambda: list_singletons(opened, workflow), _print_list, watch)
+
+
+def _print_list(rows: list[SingletonRow]) -> None:
     shown = short_ids([row.run_id for row in rows])
     columns: list[Column[SingletonRow]] = [
         Column("KEY", lambda row: row.key),

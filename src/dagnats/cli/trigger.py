@@ -230,17 +230,21 @@ def history(
     limit: Annotated[
         int, typer.Option("--limit", parser=whole(1, MAX_HISTORY), help="Fire records to display.")
     ] = 10,
+    watch: Watch = False,
 ) -> None:
     """Show when a trigger fired, and what became of it."""
     given(trigger_id, "trigger ID")
-    run_async(_history(trigger_id, limit))
+    run_async(_history(trigger_id, limit, watch))
 
 
-async def _history(ref: str, limit: int) -> None:
+async def _history(ref: str, limit: int, watch: bool) -> None:
     from dagnats.services.trigger_fires import trigger_history
 
     async with session() as opened:
-        rows = await trigger_history(opened, ref, limit)
+        await refreshing(lambda: trigger_history(opened, ref, limit), _print_history, watch)
+
+
+def _print_history(rows: list[FireRow]) -> None:
     columns: list[Column[FireRow]] = [
         Column("TIME", lambda row: date_time(row.fired_at)),
         Column("STATUS", _fire_status, status=True),

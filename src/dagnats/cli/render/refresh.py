@@ -21,22 +21,24 @@ async def refreshing(
 ) -> None:
     """Fetch and draw once, or with ``watch`` until interrupted.
 
-    On a terminal the alternate screen is used, and the last picture stays behind. In JSON mode
-    every refresh is one document on a line.
+    On a terminal the alternate screen is used, and the last picture stays behind. In JSON every
+    refresh is one document on a line; other formats for programs follow one another likewise.
 
     Raises:
-        UsageError: there is neither a terminal nor JSON mode to watch in.
+        UsageError: a table was asked for, and there is no terminal to draw it on.
     """
     if not watch:
         draw(await fetch())
         return
-    if not is_terminal() and not current().json:
+    if not is_terminal() and current().human:
         raise UsageError("--watch needs a terminal", "leave it out, or add --json")
-    await interruptible(_documents(fetch, draw) if current().json else _pictures(fetch, draw))
+    await interruptible(_pictures(fetch, draw) if current().human else _documents(fetch, draw))
 
 
 async def _documents(fetch: Callable[[], Awaitable[T]], draw: Callable[[T], None]) -> None:
     while True:
+        if current().format == "yaml":
+            out("---")
         draw(await fetch())
         await asyncio.sleep(PERIOD_S)
 

@@ -88,6 +88,26 @@ def show(value: Any, text: Callable[[], object], *, name: str | None = None) -> 
         text()
 
 
+def emit(value: Any, text: Callable[[], str], *, name: str | None = None) -> None:
+    """Print one thing of many that come one by one: a line each, in YAML a document each.
+
+    Args:
+        value: what JSON and YAML show.
+        text: its line for a person.
+        name: what ``-o name`` prints; ``None``: nothing, it has no name.
+    """
+    form = current().format
+    if form in ("json", "jsonl"):
+        out(json_text(value))
+    elif form == "yaml":
+        out(f"---\n{yaml_text(value)}", end="")
+    elif form == "name":
+        if name is not None:
+            out(one_line(name))
+    else:
+        out(text())
+
+
 def _show_name(name: str | None) -> None:
     if name is None:
         raise UsageError("this command has no names to print", "use -o table, json or yaml")

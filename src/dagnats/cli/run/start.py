@@ -9,7 +9,7 @@ import typer
 from dagnats.cli.arguments import Last, RunId, needs_run, the_started_run
 from dagnats.cli.execute import run_async
 from dagnats.cli.render.console import err, is_terminal, out
-from dagnats.cli.render.results import json_text, show
+from dagnats.cli.render.results import emit, show
 from dagnats.cli.run.app import app
 from dagnats.cli.run.output import print_outputs
 from dagnats.cli.run.watching import watch_run
@@ -61,7 +61,7 @@ async def _start(workflow: str, data: bytes | None, at: str, *, watch: bool, out
         started = await start_run(opened, workflow, data, at or None)
         _print_started(started)
         if watch:
-            await _follow(opened, started.run_id, output)
+            await _follow(opened, started.run_id, output=output)
         elif started.status != "scheduled":
             _next_commands(started.run_id)
 
@@ -87,16 +87,19 @@ def watch(run_id: RunId = "", last: Last = False) -> None:
 
 async def _watch(ref: str, last: bool) -> None:
     async with session() as opened:
-        await _follow(opened, await the_started_run(opened, ref, last), output=False)
+        run_id = await the_started_run(opened, ref, last)
+        await _follow(opened, run_id, name=run_id)
 
 
-async def _follow(opened: Session, run_id: str, output: bool) -> None:
+async def _follow(
+    opened: Session, run_id: str, *, output: bool = False, name: str | None = None
+) -> None:
     from dagnats.services.run_events import run_outputs
 
     status = await watch_run(opened, run_id)
     outputs = await run_outputs(opened, run_id) if output else None
-    if current().json:
-        out(json_text(outputs or {"run_id": run_id, "status": status}))
+    if not current().human:
+        emit(outputs or {"run_id": run_id, "status": status}, str, name=name)
     elif outputs is not None and outputs.outputs is not None:
         out("\nOutput:")
         print_outputs(outputs)

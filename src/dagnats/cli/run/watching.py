@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dagnats.cli.render.console import colours, is_terminal, out, paint, role_of
 from dagnats.cli.render.live import Region
-from dagnats.cli.render.results import json_text
+from dagnats.cli.render.results import emit
 from dagnats.cli.render.times import clock
 from dagnats.cli.run.tree import tree_lines
 from dagnats.cli.state import current
@@ -43,7 +43,7 @@ async def _lines(session: Session, run_id: str) -> str:
     if human:
         out()
     async for event in follow_run(session, run_id):
-        out(event_line(event) if human else json_text(event))
+        emit(event, lambda event=event: event_line(event))
     run = await appearing_run(session, run_id)
     if human:
         out(f"\nRun {run.status}: {run_id}")
