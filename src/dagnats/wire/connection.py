@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import ssl
@@ -22,8 +21,8 @@ if _BLOCKED:
     sys.modules["aiohttp"] = None  # pyright: ignore[reportArgumentType]
 
 import nats.errors  # noqa: E402
-from nats.aio.client import Client  # noqa: E402
 
+from dagnats.wire.lane import LaneClient  # noqa: E402
 from dagnats.wire.publisher import Publisher  # noqa: E402
 
 if _BLOCKED:
@@ -69,11 +68,10 @@ class Bus:
         options: how it connected.
     """
 
-    def __init__(self, nc: Client, options: ConnectOptions) -> None:
+    def __init__(self, nc: LaneClient, options: ConnectOptions) -> None:
         self.nc = nc
         self.options = options
         self.publisher = Publisher(self)
-        self._acks: set[asyncio.Task[None]] = set()
         self.on_reconnect: list[Callable[[], None]] = []
         self.on_disconnect: list[Callable[[], None]] = []
 
@@ -115,15 +113,9 @@ class Bus:
         await self.nc.publish(subject, data, headers=headers)
 
     def publish_soon(self, subject: str, data: bytes) -> None:
-        """Core publish in the background, for acknowledgements: a lost one repeats the message."""
-        task = asyncio.get_running_loop().create_task(self.nc.publish(subject, data))
-        self._acks.add(task)
-        task.add_done_callback(self._acknowledged)
-
-    def _acknowledged(self, task: asyncio.Task[None]) -> None:
-        self._acks.discard(task)
-        if not task.cancelled():
-            task.exception()  # A closed connection: the server delivers the message again.
+        """Core publish without waiting, for acknowledgements: a lost one repeats the message."""
+        with contextlib.suppress(nats.errors.Error):
+            self.nc.send(b"PUB %s %d\r\n%s\r\n" % (subject.encode(), len(data), data))
 
     async def close(self) -> None:
         """Flush and disconnect."""
@@ -139,7 +131,7 @@ async def connect(options: ConnectOptions) -> Bus:
     Raises:
         UnreachableError: there is no server, or it refused the credentials.
     """
-    nc = Client()
+    nc = LaneClient()
     bus = Bus(nc, options)
 
     async def reconnected() -> None:

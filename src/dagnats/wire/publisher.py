@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+import nats.errors
 from msgspec import Struct
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
-from dagnats.errors import DagnatsError, TooLargeError
+from dagnats.errors import DagnatsError, InvalidError, TooLargeError
+from dagnats.wire.lane import LaneClient
 
 ACK_TIMEOUT = 5.0
 """Seconds to wait for acknowledgements; then the publisher's work has to be done anew."""
 
-NO_RESPONDERS = "503"
-"""The status with which nats-server says that nobody listens on a subject."""
+BACKLOG = 16 * 1024 * 1024
+"""Bytes that may wait for the socket before a publisher waits as well."""
+
+NO_RESPONDERS = b"NATS/1.0 503"
+"""How nats-server says that nobody listens on a subject."""
+
+_NOBODY: dict[str, object] = {"description": "no stream takes messages on it"}
+_UNREADABLE: dict[str, object] = {"description": "an unreadable acknowledgement"}
+_DISCONNECTED: dict[str, object] = {"description": "the connection was lost"}
+_SUBJECT = re.compile(r"[^\s\x00]+")
 
 
 class PublishError(DagnatsError):
@@ -55,13 +64,31 @@ _acks = msgspec.json.Decoder(Ack)
 class Connection(Protocol):
     """What a publisher needs of a connection."""
 
-    nc: Client
+    nc: LaneClient
     on_disconnect: list[Callable[[], None]]
 
     @property
     def max_payload(self) -> int:
         """The largest message the server takes, in bytes."""
         ...
+
+
+class _Batch:
+    """Messages on their way, and the answers so far."""
+
+    __slots__ = ("acks", "done", "left", "messages")
+
+    def __init__(self, messages: Sequence[Outgoing]) -> None:
+        self.messages = messages
+        self.acks: list[Ack | None] = [None] * len(messages)
+        self.left = len(messages)
+        self.done = asyncio.get_running_loop().create_future()
+
+    def answer(self, place: int, ack: Ack) -> None:
+        self.acks[place] = ack
+        self.left -= 1
+        if not self.left and not self.done.done():
+            self.done.set_result(None)
 
 
 class Publisher:
@@ -73,8 +100,8 @@ class Publisher:
 
     def __init__(self, bus: Connection) -> None:
         self._bus = bus
-        self._prefix = bus.nc.new_inbox()
-        self._waiting: dict[str, asyncio.Future[Ack]] = {}
+        self._prefix = bus.nc.new_inbox() + "."
+        self._waiting: dict[str, tuple[_Batch, int]] = {}
         self._counter = 0
         self._ready = False
         self.silent: dict[str, float] = {}
@@ -84,26 +111,26 @@ class Publisher:
 
     async def start(self) -> None:
         """Subscribe to the inbox."""
-        await self._bus.nc.subscribe(f"{self._prefix}.*", cb=self._on_ack)
+        await self._bus.nc.open_lane(f"{self._prefix}*", self._on_ack)
         self._bus.on_disconnect.append(self._fail_all)
         self._ready = True
 
-    async def _on_ack(self, msg: Msg) -> None:
-        waiting = self._waiting.pop(msg.subject, None)
-        if waiting is None or waiting.done():
+    def _on_ack(self, subject: str, reply: str, data: bytes, headers: bytes) -> None:
+        del reply
+        waiting = self._waiting.pop(subject, None)
+        if waiting is None:
             return
+        batch, place = waiting
         try:
-            waiting.set_result(_acks.decode(msg.data))
+            ack = _acks.decode(data)
         except msgspec.MsgspecError:
-            status = (msg.headers or {}).get("Status", "")
-            kind = NoStreamError if status == NO_RESPONDERS else PublishError
-            waiting.set_exception(kind(f"no stream took the message (status {status})"))
+            ack = Ack(error=_NOBODY if headers.startswith(NO_RESPONDERS) else _UNREADABLE)
+        batch.answer(place, ack)
 
     def _fail_all(self) -> None:
         waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
-            if not future.done():
-                future.set_exception(PublishError("the connection was lost"))
+        for batch, place in waiting.values():
+            batch.answer(place, Ack(error=_DISCONNECTED))
 
     async def publish(self, message: Outgoing) -> Ack:
         """Publish one message. See :meth:`publish_all`."""
@@ -116,64 +143,103 @@ class Publisher:
             TooLargeError: a message exceeds the server's limit; nothing was published.
             PublishError: one was refused or not acknowledged in time; others may be stored.
         """
-        limit = self._bus.max_payload
-        for message in messages:
-            size = _size(message)
-            if size > limit:
-                raise TooLargeError(
-                    f"message of {size} bytes on {message.subject} exceeds the "
-                    f"server's limit of {limit} bytes",
-                    "make it smaller, or raise max_payload of the server",
-                )
+        if not messages:
+            return []
         if not self._ready:
             await self.start()
-        futures = [await self._send(message) for message in messages]
-        if not futures:
-            return []
-        _, late = await asyncio.wait(futures, timeout=ACK_TIMEOUT)
-        if late or self.silent:
-            self._note_silence(messages, futures)
-        if late:
-            raise PublishError(f"{len(late)} of {len(messages)} messages were not acknowledged")
-        # Every outcome is looked at before any is raised: one nobody asked for is a warning.
-        failures = [error for future in futures if (error := future.exception()) is not None]
-        if failures:
-            raise failures[0]
-        acks = [future.result() for future in futures]
-        for message, ack in zip(messages, acks, strict=True):
-            self._check(message, ack)
-        return acks
+        batch = _Batch(messages)
+        await self._send(batch)
+        try:
+            async with asyncio.timeout(ACK_TIMEOUT):
+                await batch.done
+        except TimeoutError:
+            self._forget(batch)
+        if batch.left or self.silent:
+            self._note_silence(batch)
+        return _checked(batch)
 
-    def _note_silence(
-        self, messages: Sequence[Outgoing], futures: Sequence[asyncio.Future[Ack]]
-    ) -> None:
-        for message, future in zip(messages, futures, strict=True):
-            if not future.done():
-                self.silent.setdefault(message.subject.partition(".")[0], time.monotonic())
+    async def _send(self, batch: _Batch) -> None:
+        first = self._counter
+        commands = self._encoded(batch.messages)
+        for place in range(len(batch.messages)):
+            self._waiting[f"{self._prefix}{first + place + 1}"] = batch, place
+        try:
+            self._bus.nc.send(commands)
+        except nats.errors.Error as error:
+            self._forget(batch)
+            raise PublishError(f"cannot publish: {error}") from None
+        if self._bus.nc.pending_data_size > BACKLOG:
+            await self._bus.nc.flush_lane()
+
+    def _encoded(self, messages: Sequence[Outgoing]) -> bytes:
+        limit, parts = self._bus.max_payload, list[bytes]()
+        for message in messages:
+            self._counter += 1
+            parts += command(message, f"{self._prefix}{self._counter}", limit)
+        return b"".join(parts)
+
+    def _forget(self, batch: _Batch) -> None:
+        gone = [reply for reply, (other, _) in self._waiting.items() if other is batch]
+        for reply in gone:
+            del self._waiting[reply]
+
+    def _note_silence(self, batch: _Batch) -> None:
+        for message, ack in zip(batch.messages, batch.acks, strict=True):
+            place = message.subject.partition(".")[0]
+            if ack is None:
+                self.silent.setdefault(place, time.monotonic())
             else:
-                self.silent.pop(message.subject.partition(".")[0], None)
+                self.silent.pop(place, None)
 
-    async def _send(self, message: Outgoing) -> asyncio.Future[Ack]:
-        self._counter += 1
-        reply = f"{self._prefix}.{self._counter}"
-        future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
-        self._waiting[reply] = future
-        headers = message.headers
-        if message.msg_id:
-            headers = {"Nats-Msg-Id": message.msg_id, **headers}
-        await self._bus.nc.publish(message.subject, message.data, reply, headers or None)
-        return future
 
-    @staticmethod
-    def _check(message: Outgoing, ack: Ack) -> None:
+def _checked(batch: _Batch) -> list[Ack]:
+    acks: list[Ack] = []
+    for message, ack in zip(batch.messages, batch.acks, strict=True):
+        if ack is None:
+            count = len(batch.messages)
+            raise PublishError(f"{batch.left} of {count} messages were not acknowledged")
         if ack.error is not None:
-            reason = ack.error.get("description", "refused")
-            raise PublishError(f"{message.subject}: {reason}")
+            kind = NoStreamError if ack.error is _NOBODY else PublishError
+            raise kind(f"{message.subject}: {ack.error.get('description', 'refused')}")
+        acks.append(ack)
+    return acks
 
 
-def _size(message: Outgoing) -> int:
-    """Bytes that count towards ``max_payload``: the data and, where there are any, the headers."""
-    if not (message.headers or message.msg_id):
-        return len(message.data)
-    fields = sum(len(name) + len(value) + 4 for name, value in message.headers.items())
-    return len(message.data) + 12 + fields + len(message.msg_id) + 15
+def command(message: Outgoing, reply: str, limit: int) -> tuple[bytes, ...]:
+    """The protocol's bytes of one message.
+
+    Args:
+        message: what to send.
+        reply: where the answer goes.
+        limit: the server's ``max_payload`` in bytes; headers count too.
+
+    Raises:
+        TooLargeError: it exceeds the limit.
+        InvalidError: the subject or a header would break the protocol.
+    """
+    data, headers = message.data, b""
+    if message.msg_id or message.headers:
+        headers = _headers(message)
+    size = len(headers) + len(data)
+    if size > limit:
+        raise TooLargeError(
+            f"message of {size} bytes on {message.subject} exceeds the server's limit of "
+            f"{limit} bytes",
+            "make it smaller, or raise max_payload of the server",
+        )
+    if not _SUBJECT.fullmatch(message.subject):
+        raise InvalidError(f'cannot publish on "{message.subject}": white space in the subject')
+    if headers:
+        line = f"HPUB {message.subject} {reply} {len(headers)} {size}\r\n"
+        return line.encode(), headers, data, b"\r\n"
+    return f"PUB {message.subject} {reply} {size}\r\n".encode(), data, b"\r\n"
+
+
+def _headers(message: Outgoing) -> bytes:
+    text = f"Nats-Msg-Id: {message.msg_id}\r\n" if message.msg_id else ""
+    if message.headers:
+        text += "".join(f"{name}: {value}\r\n" for name, value in message.headers.items())
+    lines = 1 + len(message.headers) - (not message.msg_id)
+    if text.count("\n") != lines or text.count("\r") != lines:
+        raise InvalidError(f"a line break in a header of a message on {message.subject}")
+    return f"NATS/1.0\r\n{text}\r\n".encode()

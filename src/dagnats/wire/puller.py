@@ -7,7 +7,6 @@ import contextlib
 
 import msgspec
 import nats.errors
-from nats.aio.msg import Msg
 
 from dagnats.wire.connection import Bus
 
@@ -18,41 +17,33 @@ EXPIRY = 3.0
 class Delivery:
     """One message of a pull consumer."""
 
-    __slots__ = ("_bus", "delivered", "msg", "stream_seq", "timestamp_ns")
+    __slots__ = ("_bus", "data", "delivered", "reply", "stream_seq", "subject", "timestamp_ns")
 
-    def __init__(self, bus: Bus, msg: Msg) -> None:
+    def __init__(self, bus: Bus, subject: str, reply: str, data: bytes) -> None:
         self._bus = bus
-        self.msg = msg
+        self.subject = subject
+        self.reply = reply
+        self.data = data
         # $JS.ACK.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>; newer
         # servers put domain and account before the stream, and a token at the end.
-        parts = msg.reply.split(".")
+        parts = reply.split(".")
         first = 4 if len(parts) < 11 else 6
         self.delivered = int(parts[first])
         self.stream_seq = int(parts[first + 1])
         self.timestamp_ns = int(parts[first + 3])
 
-    @property
-    def data(self) -> bytes:
-        """The body."""
-        return self.msg.data
-
-    @property
-    def subject(self) -> str:
-        """Where it was published."""
-        return self.msg.subject
-
     def ack(self) -> None:
         """Done; with an ack-all consumer, everything before as well."""
-        self._bus.publish_soon(self.msg.reply, b"+ACK")
+        self._bus.publish_soon(self.reply, b"+ACK")
 
     def nak(self, delay_ns: int = 0) -> None:
         """Deliver again after ``delay_ns``."""
         body = b"-NAK" if delay_ns <= 0 else b'-NAK {"delay":%d}' % delay_ns
-        self._bus.publish_soon(self.msg.reply, body)
+        self._bus.publish_soon(self.reply, body)
 
     def in_progress(self) -> None:
         """Still at work: the ack wait starts again."""
-        self._bus.publish_soon(self.msg.reply, b"+WPI")
+        self._bus.publish_soon(self.reply, b"+WPI")
 
 
 class Puller:
@@ -85,9 +76,7 @@ class Puller:
 
     async def start(self) -> None:
         """Subscribe and begin to pull."""
-        self._subscription = await self._bus.nc.subscribe(
-            f"{self._inbox}.*", cb=self._on_message, pending_msgs_limit=-1, pending_bytes_limit=-1
-        )
+        self._subscription = await self._bus.nc.open_lane(f"{self._inbox}.*", self._on_message)
         self._bus.on_reconnect.append(self._forget)
         self._task = asyncio.create_task(self._pull(), name=f"pull {self._next}")
 
@@ -103,6 +92,7 @@ class Puller:
             # Not unsubscribe(): what is under way would be lost until its ack wait ends.
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 await self._subscription.drain()
+        self._bus.nc.close_lane(self._subscription)
         self._task = None
 
     async def take(self) -> list[Delivery]:
@@ -124,13 +114,14 @@ class Puller:
         self._held -= count
         self._refill.set()
 
-    async def _on_message(self, msg: Msg) -> None:
-        if msg.reply:
+    def _on_message(self, subject: str, reply: str, data: bytes, headers: bytes) -> None:
+        del headers
+        if reply:
             self._asked = max(0, self._asked - 1)
             self._held += 1
-            self._arrived.append(Delivery(self._bus, msg))
+            self._arrived.append(Delivery(self._bus, subject, reply, data))
             self._arrival.set()
-        elif msg.subject == f"{self._inbox}.{self._round}":
+        elif subject == f"{self._inbox}.{self._round}":
             # The newest request has ended: expired, or refused for want of its consumer.
             self._asked = 0
         if self._asked <= self._batch // 2:
