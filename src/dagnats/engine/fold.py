@@ -134,7 +134,7 @@ class Fold:
             self._run = None
             return
         snapshot = decode(saved, WorkflowRun)
-        _, plan = self._machine.plan_of(self._definition)
+        _, plan = self._machine.plans.of(self._definition)
         if snapshot.dynamic_steps:
             plan = plan.extended(snapshot.dynamic_steps)
         self._run = Run(snapshot, plan)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -15,7 +13,7 @@ from dagnats.engine.effects import Effect
 from dagnats.engine.ending import DEADLINE, end
 from dagnats.engine.failure import fail_step, failure_of
 from dagnats.engine.kind import StepError
-from dagnats.engine.plan import Plan
+from dagnats.engine.plans import Plans
 from dagnats.engine.progress import advance, complete_step
 from dagnats.engine.run import Run
 from dagnats.engine.starting import admit, enter, new_run
@@ -24,15 +22,12 @@ from dagnats.engine.steps.loop import iterate
 from dagnats.engine.steps.map import split_instance
 from dagnats.engine.turn import Env, Turn
 from dagnats.errors import InvalidError
-from dagnats.model.codec import decode, encode
+from dagnats.model.codec import decode
 from dagnats.model.event import DispatchPayload, EndPayload, Event, EventType
 from dagnats.model.run import ACTIVE_STEP, RunStatus, StepState, StepStatus
 from dagnats.model.task import FailureType
 from dagnats.model.times import format_duration
-from dagnats.model.workflow import StepDef, StepType, WorkflowDef
-
-PLANS = 2_000
-"""Compiled definitions kept; one that fell out is compiled again when it is needed."""
+from dagnats.model.workflow import StepDef, StepType
 
 
 class Outcome(Struct):
@@ -47,27 +42,14 @@ class Machine:
 
     Args:
         env: what the machine knows beyond the run.
+
+    Attributes:
+        plans: definitions it has met.
     """
 
     def __init__(self, env: Env) -> None:
         self.env = env
-        self._plans: OrderedDict[str, Plan] = OrderedDict()
-
-    def plan_of(self, definition: WorkflowDef) -> tuple[str, Plan]:
-        """The content hash of a definition, and its compiled form."""
-        digest = revision_of(definition)
-        plan = self._plans.get(digest)
-        if plan is None:
-            plan = self._plans[digest] = Plan(definition)
-            if len(self._plans) > PLANS:
-                self._plans.popitem(last=False)
-        else:
-            self._plans.move_to_end(digest)
-        return digest, plan
-
-    def known_plan(self, revision: str) -> Plan | None:
-        """The compiled form of a definition by its hash, if it is at hand."""
-        return self._plans.get(revision)
+        self.plans = Plans()
 
     def apply(self, run: Run | None, event: Event, seq: int, now: int, wall: int) -> Outcome:
         """Apply one event.
@@ -98,7 +80,7 @@ class Machine:
     def _start(self, event: Event, seq: int, now: int, wall: int) -> Outcome:
         if event.type != EventType.WORKFLOW_STARTED:
             return Outcome(None, [])
-        run, problem = new_run(event, now, self.env, self.plan_of)
+        run, problem = new_run(event, now, self.env, self.plans)
         turn = Turn(run, event, seq, now, wall, self.env, KINDS)
         if problem:
             end(turn, RunStatus.FAILED, problem)
@@ -106,11 +88,6 @@ class Machine:
             enter(turn)
             advance(turn)
         return Outcome(run, turn.effects)
-
-
-def revision_of(definition: WorkflowDef) -> str:
-    """The content hash under which a definition is kept."""
-    return hashlib.sha256(encode(definition)).hexdigest()[:32]
 
 
 # --- handlers: each takes one type of event for a live run ------------------------------------

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from msgspec import Raw
 
 from dagnats.engine.effects import AddWaiter, Emit
 from dagnats.engine.ending import DEADLINE, end
 from dagnats.engine.plan import Plan
+from dagnats.engine.plans import Known, Plans
 from dagnats.engine.run import Run
 from dagnats.engine.turn import Env, Turn
 from dagnats.engine.waits import cancel_waiters
@@ -21,39 +20,30 @@ from dagnats.model.run import RunStatus, StepState, StepStatus, WorkflowRun
 from dagnats.model.schema import check_schema
 from dagnats.model.times import SECOND, format_time
 from dagnats.model.trigger import TriggerEnvelope
-from dagnats.model.validate import normalise, validate
 from dagnats.model.workflow import PriorityConfig, WorkflowDef
 
-PlanOf = Callable[[WorkflowDef], tuple[str, Plan]]
-"""Gives a definition's content hash and compiled plan; the caller keeps them."""
 
-
-def new_run(event: Event, now: int, env: Env, plan_of: PlanOf) -> tuple[Run, str]:
+def new_run(event: Event, now: int, env: Env, plans: Plans) -> tuple[Run, str]:
     """The run a ``workflow.started`` event describes, and why it cannot run (``""``: it can)."""
     try:
-        definition, start = _read(event, env)
-        return _run_of(event, definition, start, now, plan_of), ""
+        known, start = _read(event, env, plans)
+        return _run_of(event, known, start, now), ""
     except InvalidError as error:
         return _stillborn(event, now), error.message
 
 
-def _read(event: Event, env: Env) -> tuple[WorkflowDef, StartPayload]:
+def _read(event: Event, env: Env, plans: Plans) -> tuple[Known, StartPayload]:
     """The three accepted payloads of ``wire.md`` 5.3."""
     data = bytes(event.payload) or b"null"
     start = decode(data, StartPayload)
     if not is_absent(start.workflow_def):
-        definition = decode(bytes(start.workflow_def), WorkflowDef)
-    elif (envelope := _envelope(data)) is not None:
+        return plans.read(bytes(start.workflow_def)), start
+    if (envelope := _envelope(data)) is not None:
         found = env.definition(envelope.workflow_id)
         if found is None:
             raise InvalidError(f'workflow "{envelope.workflow_id}" not found')
-        definition, start = found, StartPayload(input=event.payload)
-    else:
-        definition, start = decode(data, WorkflowDef), StartPayload()
-    problems = validate(definition)
-    if problems:
-        raise InvalidError(f"invalid workflow: {problems[0].text}")
-    return normalise(definition), start
+        return plans.check(found), StartPayload(input=event.payload)
+    return plans.read(data), StartPayload()
 
 
 def _envelope(data: bytes) -> TriggerEnvelope | None:
@@ -61,14 +51,12 @@ def _envelope(data: bytes) -> TriggerEnvelope | None:
     return envelope if envelope.trigger and envelope.workflow_id else None
 
 
-def _run_of(
-    event: Event, definition: WorkflowDef, start: StartPayload, now: int, plan_of: PlanOf
-) -> Run:
-    revision, plan = plan_of(definition)
+def _run_of(event: Event, known: Known, start: StartPayload, now: int) -> Run:
+    revision, plan = known
     attached = start.parent_run_id and not start.detached
     snapshot = WorkflowRun(
         run_id=event.run_id,
-        workflow_id=definition.name,
+        workflow_id=plan.definition.name,
         status=RunStatus.RUNNING,
         input=start.input,
         created_at=format_time(now),

@@ -61,10 +61,11 @@ class Turn:
         now: when it was recorded, ns since 1970; the machine has no other clock.
         wall: the engine's clock in ns, for rate limits only: after an outage events are old, but
             tasks start now.
+        stamp: ``now`` as wire text.
         failed: steps that could not begin, and why; whoever drives the turn fails them.
     """
 
-    __slots__ = ("effects", "env", "event", "failed", "kinds", "now", "run", "seq", "wall")
+    __slots__ = ("effects", "env", "event", "failed", "kinds", "now", "run", "seq", "stamp", "wall")
 
     def __init__(
         self,
@@ -85,11 +86,7 @@ class Turn:
         self.kinds = kinds
         self.effects: list[Effect] = []
         self.failed: list[tuple[str, StepError]] = []
-
-    @property
-    def stamp(self) -> str:
-        """The turn's time as wire text."""
-        return format_time(self.now)
+        self.stamp = format_time(now)
 
     def do(self, effect: Effect) -> None:
         """Ask the world for something."""

@@ -7,6 +7,7 @@ the Go implementation writes for the same value.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -63,11 +64,16 @@ def decode(data: bytes | str, kind: type[T]) -> T:
         InvalidError: the bytes are not JSON, or do not have the shape of ``kind``.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
+        return _decoder(kind).decode(data)
     except msgspec.ValidationError as error:
         return _decode_nulls(data, kind, error)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidError(f"cannot decode {kind.__name__}: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(kind)
 
 
 def _decode_nulls(data: bytes | str, kind: type[T], first: msgspec.ValidationError) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -149,7 +150,12 @@ def read_time(text: str) -> int | None:
 def format_time(nanoseconds: int) -> str:
     """RFC 3339 in UTC, up to nine fractional digits, trailing zeros removed, as Go writes it."""
     seconds, fraction = divmod(nanoseconds, SECOND)
-    text = (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
-    if fraction:
-        text += "." + f"{fraction:09d}".rstrip("0")
-    return text + "Z"
+    if not fraction:
+        return _second_text(seconds) + "Z"
+    return f"{_second_text(seconds)}.{fraction:09d}".rstrip("0") + "Z"
+
+
+@lru_cache(maxsize=1024)
+def _second_text(seconds: int) -> str:
+    """Many things happen in one second, and its text is the dear part."""
+    return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()

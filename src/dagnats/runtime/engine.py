@@ -243,16 +243,16 @@ class Session:
             if (run_id := delivery.subject.partition(".")[2]) not in self._runs
             and run_id not in self._ended
         }
-        found = await asyncio.gather(*(self._stores.runs.get(f"run.{run}") for run in missing))
-        for entry in found:
-            if entry is not None:
+        if missing:
+            found = await self._stores.runs.get_many(f"run.{run_id}" for run_id in missing)
+            for entry in found.values():
                 await self._admit(entry.value)
 
     async def _admit(self, snapshot: WorkflowRun) -> None:
-        plan = self._machine.known_plan(snapshot.revision)
+        plan = self._machine.plans.known(snapshot.revision)
         if plan is None:
             definition = await self._pinned(snapshot)
-            _, plan = self._machine.plan_of(definition)
+            _, plan = self._machine.plans.of(definition)
         if snapshot.dynamic_steps:
             plan = plan.extended(snapshot.dynamic_steps)
         self._runs[snapshot.run_id] = Run(snapshot, plan)

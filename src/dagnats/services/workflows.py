@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
 
+from dagnats.engine.plans import revision_of
 from dagnats.errors import InvalidError, NotFoundError, RefusedError
-from dagnats.model.codec import encode
 from dagnats.model.times import format_time
 from dagnats.model.trigger import TriggerDef
 from dagnats.model.validate import normalise, validate
@@ -74,11 +73,6 @@ async def get_workflow(session: Session, name: str) -> WorkflowDef:
             "list them with 'dagnats workflow list', or register it first",
         )
     return found
-
-
-def revision_of(definition: WorkflowDef) -> str:
-    """The content hash of a definition: the first 32 hex digits of the SHA-256 of its wire form."""
-    return hashlib.sha256(encode(definition)).hexdigest()[:32]
 
 
 async def register_definition(
