@@ -156,9 +156,3 @@ async def watch_runs(session: Session) -> AsyncIterator[RunChange]:
     async for entry in session.stores.runs.watch(f"{RUN_PREFIX}>"):
         run = entry.value if isinstance(entry, Entry) else None
         yield RunChange(entry.key.removeprefix(RUN_PREFIX), run)
-
-
-async def watch_run(session: Session, run_id: str) -> AsyncIterator[RunChange]:
-    """A run's snapshot, and then each time it is written or removed; for ever."""
-    async for entry in session.stores.runs.watch(RUN_PREFIX + run_id):
-        yield RunChange(run_id, entry.value if isinstance(entry, Entry) else None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from dagnats.model.event import Event, EventType
-from dagnats.model.times import format_time
 from dagnats.services.run_history import RunHistory
 from dagnats.services.run_query import RunView
 from dagnats.wire.readers import StoredEvent
@@ -59,22 +58,33 @@ class Story(World):
         run = self.run(run_id)
         return RunView(run, self.defs[run.workflow_id])
 
-    def work(self, seconds: float = 1.0, output: Any = ..., worker: str = "w-1") -> None:
-        """A worker takes the next task, and has it done after some seconds."""
-        task = self.begin(worker)
+    def work(
+        self, seconds: float = 1.0, output: Any = ..., *, of: str = "", worker: str = "w-1"
+    ) -> None:
+        """A worker takes a task, and has it done after some seconds."""
+        task = self.begin(of, worker)
         self.sleep(seconds)
         self.report(task, EventType.STEP_COMPLETED, output, worker_id=worker)
 
-    def begin(self, worker: str = "w-1") -> Any:
-        """A worker takes the next task."""
-        task = self.tasks.popleft().payload
-        self.report(task, EventType.STEP_STARTED, worker_id=worker, timestamp=format_time(self.now))
-        return task
+    def begin(self, of: str = "", worker: str = "w-1") -> Any:
+        """A worker takes the next task, or the next of a step."""
+        found = next(task for task in self.tasks if of in ("", task.payload.step_id))
+        self.tasks.remove(found)
+        self.report(found.payload, EventType.STEP_STARTED, worker_id=worker)
+        return found.payload
 
-    def break_down(self, seconds: float = 1.0, error: str = "boom", kind: str = "retriable") -> Any:
-        """A worker takes the next task, and fails it after some seconds."""
-        task = self.begin()
+    def break_down(
+        self,
+        seconds: float = 1.0,
+        error: str = "boom",
+        kind: str = "retriable",
+        *,
+        of: str = "",
+        traceback: str = "",
+    ) -> Any:
+        """A worker takes a task, and fails it after some seconds."""
+        task = self.begin(of)
         self.sleep(seconds)
-        payload = {"error": error, "failure_type": kind}
+        payload = {"error": error, "failure_type": kind, "traceback": traceback}
         self.report(task, EventType.STEP_FAILED, payload, worker_id="w-1")
         return task
