@@ -154,6 +154,13 @@ class Bucket(Generic[T]):
         finally:
             await subscription.unsubscribe()
 
+    def stored(self, msg: Msg) -> tuple[int, Entry[T] | Deleted | None]:
+        """Sequence and content of a message of the stream; ``None`` if nobody can read it."""
+        bare = self._bare(msg)
+        assert bare is not None, "a status is no message"
+        entry = Deleted(bare.key) if bare.value is None else self._readable(bare)
+        return bare.revision, entry
+
     def _changed(self, msg: Msg) -> Entry[T] | Deleted | None:
         key = msg.subject[len(self._prefix) :]
         if (msg.headers or {}).get("KV-Operation"):

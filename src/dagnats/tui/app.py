@@ -1,0 +1,510 @@
+"""The console: frame, navigation, dispatch of keys. What it shows is in the screens."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import Binding
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widgets import Input
+
+from dagnats.errors import DagnatsError, UnreachableError
+from dagnats.model.times import SECOND
+from dagnats.services.address import Address, format_address, parse_address
+from dagnats.services.session import Session
+from dagnats.tui import clipboard, screens
+from dagnats.tui.actions import Action, by_key, effective
+from dagnats.tui.chrome import Chrome, banner_line, footer_line, header_line
+from dagnats.tui.feed.feed import Feed
+from dagnats.tui.format import clock
+from dagnats.tui.global_keys import global_actions
+from dagnats.tui.go import GoLine
+from dagnats.tui.host import Undo
+from dagnats.tui.line import Line
+from dagnats.tui.nav import History, Place
+from dagnats.tui.sheets.base import Sheet
+from dagnats.tui.theme import DEFAULT, THEMES, Look, textual_theme
+from dagnats.tui.view import View
+from dagnats.tui.widgets.canvas import Canvas
+
+T = TypeVar("T")
+
+FRAME_S = 0.1
+"""Seconds between two frames at least: what happens in between is shown together."""
+
+REPORT_NS = 8 * SECOND
+"""How long a report stays, and for how long it can be undone."""
+
+VIEWS = 16
+"""Views that are kept to be gone back to."""
+
+NOTICES = 200
+"""Reports that are remembered."""
+
+
+class Main(Screen[None], inherit_bindings=False):
+    """The one screen; dialogs lie over it."""
+
+    BINDINGS = [
+        Binding("tab", "app.focus_next", show=False),
+        Binding("shift+tab", "app.focus_previous", show=False),
+    ]
+
+
+class Console(App[int], inherit_bindings=False):
+    """The application.
+
+    Args:
+        feed: live data.
+        start: the first address.
+        theme: one of :data:`dagnats.tui.theme.THEMES`.
+        ascii_only: seven-bit glyphs.
+        read_only: why nothing may be changed; empty when it may.
+        options: the options that reach the same server from a shell, for copied commands.
+    """
+
+    CSS = """
+    Main { background: $background; layers: base over; }
+    #header, #banner, #address, #footer { height: 1; width: 1fr; }
+    #banner { display: none; }
+    #body { height: 1fr; width: 1fr; background: $background; }
+    #filter { display: none; height: 1; width: 1fr; }
+    Input, Input:focus { border: none; height: 1; padding: 0 1; background: $surface; }
+    TextArea, TextArea:focus { border: none; padding: 0; background: $surface; }
+    """
+    BINDINGS = [Binding("ctrl+c", "leave", show=False, priority=True)]
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "dagnats"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]
+
+    def __init__(
+        self,
+        feed: Feed,
+        start: str = "home",
+        *,
+        theme: str = "",
+        ascii_only: bool = False,
+        read_only: str = "",
+        options: str = "",
+    ) -> None:
+        chosen = theme or default_theme(os.environ)
+        super().__init__(ansi_color=THEMES.get(chosen, THEMES[DEFAULT]).ansi)
+        self.look = Look(chosen, ascii_only)
+        self.feed = feed
+        self.read_only = read_only
+        self.options = options
+        self.history = History()
+        self.pending: Action | None = None
+        self.paused = False
+        self.undo: Undo | None = None
+        self._start = start
+        self._report: tuple[str, str, int] = ("", "", 0)
+        self._notices: list[tuple[int, str, str]] = []
+        self._seen = -1
+        self._second = 0
+        self._failure: BaseException | None = None
+        for name in THEMES:
+            self.register_theme(textual_theme(name))
+        self.theme = self.look.theme
+
+    # Life
+
+    def get_default_screen(self) -> Screen[Any]:
+        """Our own screen, whose only bindings are those for tab."""
+        return Main()
+
+    def compose(self) -> ComposeResult:
+        """Frame and body."""
+        yield Chrome(self._header, id="header")
+        yield Chrome(self._banner, id="banner")
+        yield Container(id="body")
+        yield Chrome(self._address, id="address")
+        yield Input(id="filter", select_on_focus=False)
+        yield Chrome(self._footer, id="footer")
+        yield GoLine(id="go")
+
+    def on_mount(self) -> None:
+        """Show the first screen, then connect."""
+        self.query_one("#filter", Input).cursor_blink = False
+        self.feed.on_link = self._link_changed
+        self.feed.start()
+        self.go(self._start)
+        self.set_interval(FRAME_S, self._frame)
+
+    async def on_unmount(self) -> None:
+        """Disconnect."""
+        await self.feed.stop()
+
+    def action_leave(self) -> None:
+        """Quit at once."""
+        self.exit(0)
+
+    def fail(self, error: BaseException) -> None:
+        """Something of ours is broken: leave, and show the traceback."""
+        if isinstance(error, DagnatsError):
+            self.report(error.message, "bad")
+            return
+        self._handle_exception(cast("Exception", error))
+
+    @property
+    def session(self) -> Session:
+        """The connection.
+
+        Raises:
+            UnreachableError: there is none now.
+        """
+        return self.feed.session
+
+    def now(self) -> int:
+        """The time, ns since 1970."""
+        return self.feed.now()
+
+    # Frames
+
+    @property
+    def view(self) -> View | None:
+        """The screen that is shown."""
+        return self.history.current.view if self.history.current else None
+
+    def _frame(self) -> None:
+        """Hand what changed to the view, once for all that happened since the last time."""
+        second = self.now() // SECOND
+        fresh, later = self.feed.version != self._seen, second != self._second
+        if not (fresh or later) or (self.paused and self.feed.link.up):
+            return
+        self._second = second
+        view = self.view
+        if fresh and view is not None:
+            self._seen = self.feed.version
+            view.flush()
+        elif later and view is not None:
+            view.tick()
+        if later or fresh:
+            self.refresh_chrome()
+
+    def _link_changed(self) -> None:
+        if self.is_running:
+            self.refresh_chrome()
+
+    def refresh_chrome(self) -> None:
+        """Repaint the frame."""
+        if not self.is_running:
+            return
+        main = self.screen_stack[0]
+        banner = main.query_one("#banner", Chrome)
+        wanted = banner_line(self.feed, self.look) is not None
+        if banner.display != wanted:
+            banner.display = wanted
+        for pane in main.query(Chrome):
+            pane.repaint()
+
+    # The frame's lines
+
+    def _header(self, width: int) -> list[Line]:
+        return [header_line(self.feed, self.look, width, self._root())]
+
+    def _root(self) -> str:
+        place = self.history.current
+        if place is None:
+            return ""
+        entry = screens.find(place.address.kind)
+        return entry.root or entry.kind
+
+    def _banner(self, width: int) -> list[Line]:
+        row = banner_line(self.feed, self.look)
+        return [row.clip(width)] if row else []
+
+    def _address(self, width: int) -> list[Line]:
+        text, role, since = self._report
+        row = Line("surface").gap()
+        if text and self.now() - since < REPORT_NS:
+            row.add(text, role)
+            if self.undo is not None:
+                row.add("   u", "accent bold", link="app.undo").add(" undo", "muted")
+        elif self.view is not None:
+            row.add(":" + format_address(self.view.address()), "accent", link="app.go")
+        right = Line()
+        if self.view is not None:
+            right.extend(self.view.status()).gap(2)
+        mode = "read-only" if self.read_only else ""
+        if self.paused:
+            right.add("painting paused", "warn").gap(2)
+        return [row.right(right.add(mode, "warn").gap() if mode else right, width)]
+
+    def _footer(self, width: int) -> list[Line]:
+        if self.pending is not None and self.pending.choices is not None:
+            row = Line("surface").gap().add(self.pending.title, "text bold").gap(3)
+            for action in self.pending.choices():
+                row.add(action.keys[0], "accent bold", link=action.id).gap()
+                row.add(action.label or action.title, "muted", link=action.id).gap(3)
+            return [row.add("esc", "accent bold").add(" leave", "muted").clip(width)]
+        if isinstance(self.screen, Sheet):
+            return []  # The dialog shows its own keys.
+        return [footer_line(self.here(), self.look, width, self.blocked)]
+
+    # Navigation
+
+    def go(self, address: str | Address) -> None:
+        """Show another screen, and remember this one."""
+        try:
+            wanted = parse_address(address) if isinstance(address, str) else address
+            entry = screens.find(wanted.kind)
+        except DagnatsError as error:
+            self.report(f"{error.message}{f': {error.hint}' if error.hint else ''}", "bad")
+            return
+        if self.view is not None:
+            self.history.keep(self.view.address())
+        view = self._view_for(entry, wanted)
+        self.history.push(Place(wanted, view))
+        self._show(view, wanted)
+
+    def _view_for(self, entry: screens.Entry, wanted: Address) -> View:
+        """A view that shows this kind already, or a new one."""
+        name = f"view-{entry.kind}"
+        if entry.many:
+            name += "-" + "-".join(wanted.ids).encode().hex()[:80]
+        for view in self.query(View):
+            if view.id == name:
+                return view
+        view = screens.make(entry)
+        view.id = name
+        view.display = False
+        self.query_one("#body").mount(view)
+        self._forget_views(view)
+        return view
+
+    def _forget_views(self, new: View) -> None:
+        views = [view for view in self.query(View) if view is not new and view is not self.view]
+        for view in views[: max(0, len(views) + 2 - VIEWS)]:
+            view.remove()
+
+    def _show(self, view: View, address: Address) -> None:
+        for other in self.query(View):
+            if other is not view:
+                other.display = False
+        view.display = True
+        self.pending = None
+        self.call_after_refresh(self._arrive, view, address)
+
+    def _arrive(self, view: View, address: Address) -> None:
+        if view is not self.view or not view.is_attached:
+            return
+        view.navigate(address)
+        view.flush()
+        pane = view.first_focus()
+        if pane is not None and not isinstance(self.screen, Sheet):
+            self.screen.set_focus(pane, scroll_visible=False)
+        self.refresh_chrome()
+
+    def back(self) -> None:
+        """Return to the place before."""
+        self._step(-1)
+
+    def _step(self, by: int) -> None:
+        if self.view is not None:
+            self.history.keep(self.view.address())
+        place = self.history.step(by)
+        if place is None:
+            if by < 0 and self._root() != "home":
+                self.go("home")
+            return
+        if not place.view.is_attached:
+            place.view = self._view_for(screens.find(place.address.kind), place.address)
+        self._show(place.view, place.address)
+
+    def forward(self) -> None:
+        """Undo a step back."""
+        self._step(1)
+
+    def swap(self) -> None:
+        """Go to the place that was shown before this one."""
+        place = self.history.swap()
+        if place is not None:
+            self.go(place.address)
+
+    # Actions
+
+    def here(self) -> list[Action]:
+        """Everything keys do now, in order of precedence."""
+        found: list[Action] = []
+        pane = self.focused
+        if isinstance(pane, Canvas):
+            found += pane.actions()
+        if isinstance(self.screen, Sheet):
+            return [*found, *cast("Sheet[Any]", self.screen).actions()]
+        if self.view is not None:
+            # What the screen offers is more than the movements of its list.
+            found = [*[a for a in found if a.label], *self.view.actions(), *found]
+        return [*found, *global_actions(self)]
+
+    def extra_actions(self) -> Iterable[Action]:
+        """Everything the palette offers: what keys do here, and every screen."""
+        return effective(self.here())
+
+    def blocked(self, action: Action) -> str:
+        """Why an action cannot be done now; empty when it can."""
+        reason = action.off()
+        if reason or not action.changes:
+            return reason
+        if self.read_only:
+            return self.read_only
+        return "" if self.feed.link.up else "the connection is lost"
+
+    def act(self, action: Action) -> None:
+        """Do it, or say why not."""
+        reason = self.blocked(action)
+        if reason:
+            self.report(f"{action.title}: {reason}", "warn")
+            return
+        if action.choices is not None:
+            self.pending = action
+            self.refresh_chrome()
+            return
+        result = action.run()
+        if inspect.isawaitable(result):
+            self.in_background(result, action.id)
+
+    def act_by_id(self, action_id: str) -> None:
+        """Do the action of that name, if it exists here."""
+        if action_id.startswith("go:"):
+            self.go(action_id[3:])
+            return
+        choices = self.pending.choices() if self.pending and self.pending.choices else []
+        for action in [*choices, *self.here()]:
+            if action.id == action_id:
+                self.pending = None
+                self.act(action)
+                return
+
+    def in_background(self, work: Awaitable[object], name: str = "") -> None:
+        """Run something that reports its own end; an error of ours becomes a report."""
+        self.run_worker(self._guarded(work), name=name, exit_on_error=True)
+
+    async def _guarded(self, work: Awaitable[object]) -> None:
+        try:
+            await work
+        except UnreachableError as error:
+            self.report(error.message, "bad")
+        except DagnatsError as error:
+            self.report(f"{error.message}{f' ({error.hint})' if error.hint else ''}", "bad")
+
+    async def ask(self, sheet: Sheet[T]) -> T | None:
+        """Show a dialog and wait for its answer; ``None``: it was cancelled."""
+        return await self.push_screen_wait(sheet)
+
+    # Keys
+
+    async def on_key(self, event: events.Key) -> None:
+        """Dispatch a key that no input wanted."""
+        key = event.character if event.is_printable and event.character != " " else event.key
+        key = key or event.key
+        if key in ("tab", "shift+tab") and self.pending is None:
+            return
+        event.stop()
+        event.prevent_default()
+        pending, self.pending = self.pending, None
+        if pending is not None and pending.choices is not None:
+            self._chosen(pending.choices(), key)
+            return
+        action = by_key(self.here()).get(key)
+        if action is not None:
+            self.act(action)
+
+    def _chosen(self, choices: list[Action], key: str) -> None:
+        action = by_key(choices).get(key)
+        if action is not None:
+            self.act(action)
+        self.refresh_chrome()
+
+    # The filter
+
+    def open_filter(self) -> None:
+        """Type a filter for the view."""
+        field = self.query_one("#filter", Input)
+        view = self.view
+        if view is None:
+            return
+        field.value = view.address().text
+        field.display = True
+        self.query_one("#address").display = False
+        field.cursor_position = len(field.value)
+        field.focus()
+
+    def close_filter(self, *, clear: bool) -> None:
+        """Back to the list."""
+        field = self.query_one("#filter", Input)
+        if clear and field.value:
+            field.value = ""
+            if self.view is not None:
+                self.view.filter("")
+        field.display = False
+        self.query_one("#address").display = True
+        pane = self.view.first_focus() if self.view else None
+        self.screen.set_focus(pane, scroll_visible=False)
+        self.refresh_chrome()
+
+    @property
+    def filtering(self) -> bool:
+        """Whether the filter is being typed."""
+        return bool(self.query_one("#filter", Input).display)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The filter acts as it is typed."""
+        if event.input.id == "filter" and self.filtering and self.view is not None:
+            self.view.filter(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter keeps the filter."""
+        if event.input.id == "filter":
+            self.close_filter(clear=False)
+
+    # Reports
+
+    def report(self, text: str, role: str = "ok", undo: Undo | None = None) -> None:
+        """Say in the report line what happened."""
+        self._report = (text, role, self.now())
+        self._notices.append((self.now(), text, role))
+        del self._notices[:-NOTICES]
+        self.undo = undo
+        self.refresh_chrome()
+
+    def notices(self) -> list[Line]:
+        """What was reported in this session, newest first."""
+        return [
+            Line().add(clock(at) + "  ", "muted").add(text, role)
+            for at, text, role in reversed(self._notices)
+        ]
+
+    async def take_back(self) -> None:
+        """Undo what was reported last, if it can be."""
+        undo, self.undo = self.undo, None
+        if undo is not None:
+            await undo()
+
+    def copy(self, text: str, what: str) -> None:
+        """Put text on the clipboard and report it."""
+        self.report(f"copied {what} ({clipboard.copy(text, self.copy_to_clipboard)})")
+
+    def use_theme(self, name: str) -> None:
+        """Change the look."""
+        self.look.use(name)
+        self.ansi_color = THEMES[self.look.theme].ansi
+        self.theme = self.look.theme
+        for screen in self.screen_stack:
+            for pane in screen.query(Canvas):
+                pane.restyle()
+
+
+def default_theme(env: Mapping[str, str]) -> str:
+    """The theme a terminal gets when none is asked for: 16 colours and NO_COLOR get their own."""
+    if env.get("NO_COLOR"):
+        return "dagnats-ansi"
+    term, colour = env.get("TERM", ""), env.get("COLORTERM", "")
+    rich_terminal = colour in ("truecolor", "24bit") or "256" in term or "kitty" in term
+    return DEFAULT if rich_terminal or "direct" in term else "dagnats-ansi"

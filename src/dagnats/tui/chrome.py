@@ -1,0 +1,144 @@
+"""The frame: the line above every screen and the two below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dagnats.tui.actions import Action, effective, key_text
+from dagnats.tui.feed.feed import Feed
+from dagnats.tui.format import age, clock, short, span
+from dagnats.tui.line import Line
+from dagnats.tui.screens import ROOTS
+from dagnats.tui.theme import Look
+from dagnats.tui.widgets.canvas import Canvas
+from dagnats.tui.widgets.text import Make
+
+SHOWN_STATES = ("running", "retrying", "waiting", "failed")
+
+
+def header_line(feed: Feed, look: Look, width: int, root: str) -> Line:
+    """Product, context, connection, counters, and the screens with their keys."""
+    row = Line("surface").add(" dagnats", "text bold").gap()
+    bar = look.glyph("sep")
+    row.add(bar, "line").add(feed.link.name, "accent", most=max(8, width // 6)).gap()
+    row.add(bar, "line").extend(_link(feed, look, wide=width >= 100)).gap()
+    row.add(bar, "line").extend(_counters(feed, look, wide=width >= 100)).gap()
+    row.add(bar, "line")
+    tabs = _tabs(root, width - row.width)
+    if width >= 100:
+        return row.extend(tabs)
+    return row.extend(tabs).right(Line().add(clock(feed.now()) + "Z ", "muted"), width)
+
+
+def _link(feed: Feed, look: Look, *, wide: bool) -> Line:
+    link, row = feed.link, Line()
+    since = span_since(feed)
+    if link.state == "live":
+        row.add(look.glyph("live"), "ok").gap().add("live", "ok", link="app.notices").gap()
+        return row.add(f"{short(feed.rate)}{' ev/s' if wide else '/s'}", "muted")
+    if link.state == "recorded":
+        return row.add("recorded", "warn bold").gap().add(clock(feed.now()) + "Z", "muted")
+    if link.state == "connecting":
+        return row.add("connecting…", "warn")
+    row.add(look.glyph("failed"), "bad bold").gap().add(f"offline {since}", "bad bold")
+    return row.add(f", try {link.tries}", "muted") if link.tries else row
+
+
+def span_since(feed: Feed) -> str:
+    """For how long the connection has been as it is."""
+    return age(feed.now() - feed.link.since)
+
+
+def _counters(feed: Feed, look: Look, *, wide: bool) -> Line:
+    row = Line()
+    gap = 2 if wide else 1
+    for state in SHOWN_STATES:
+        number = feed.runs.states.get(state, 0)
+        if number or state == "running":
+            glyph, role = look.status(state)
+            more = "" if feed.runs.complete else "+"
+            row.add(f"{glyph} {short(number)}{more}", role, link=f"go:runs status:{state}").gap(gap)
+    dead = feed.dead.total
+    role = "bad bold" if dead else "muted"
+    return row.add(f"DLQ {short(dead)}", role, link="go:dlq")
+
+
+def _tabs(root: str, room: int) -> Line:
+    row = Line()
+    here = next((entry for entry in ROOTS if entry.kind == root), None)
+    if sum(len(entry.title) + 4 for entry in ROOTS) <= room:
+        for entry in ROOTS:
+            role = "text bold on:cursor" if entry.kind == root else "muted"
+            row.add(f" {entry.key} {entry.title} ", role, link=f"go:{entry.kind}")
+    elif room >= 60:
+        for entry in ROOTS:
+            text = f" {entry.key} {entry.title} " if entry is here else f" {entry.key}"
+            row.add(
+                text, "text bold on:cursor" if entry is here else "muted", link=f"go:{entry.kind}"
+            )
+    elif here is not None:
+        row.add(f" {here.key} {here.title} ", "text bold on:cursor")
+    return row
+
+
+def banner_line(feed: Feed, look: Look) -> Line | None:
+    """What must be known about the connection; nothing while all is well."""
+    link = feed.link
+    if link.state == "offline":
+        row = Line("surface").add(f" {look.glyph('failed')} ", "bad bold")
+        row.add(link.error or "the connection was lost", "bad")
+        row.add(f"   data as of {clock(link.heard)}Z" if link.heard else "", "muted")
+        return row.add("   you can read; actions wait", "muted")
+    if link.state == "live" and link.away and feed.now() - link.since < 8_000_000_000:
+        row = Line("surface").add(f" {look.glyph('ok')} ", "ok bold")
+        return row.add(
+            f"back after {span(link.away)} {look.glyph('dot')} "
+            f"{link.missed} changes caught up, 0 lost (seq {feed.seq})",
+            "ok",
+        )
+    return None
+
+
+def footer_line(
+    actions: list[Action], look: Look, width: int, blocked: Callable[[Action], str]
+) -> Line:
+    """The keys that matter here; what cannot be done now is struck out."""
+    del look
+    row = Line("surface").gap()
+    shown = [action for action in effective(actions) if action.label]
+    last = [action for action in shown if action.id in ("app.help", "app.quit")]
+    first = [action for action in shown if action not in last]
+    tail = Line()
+    for action in last:
+        _key(tail, action, blocked)
+    for action in first:
+        piece = _key(Line(), action, blocked)
+        if row.width + piece.width + tail.width > width:
+            break
+        row.extend(piece)
+    return row.extend(tail)
+
+
+def _key(row: Line, action: Action, blocked: Callable[[Action], str]) -> Line:
+    off = bool(blocked(action))
+    row.add(key_text(action.keys[0]), "faint" if off else "accent bold", link=action.id).gap()
+    return row.add(action.label, "faint strike" if off else "muted", link=action.id).gap(2)
+
+
+class Chrome(Canvas):
+    """One of the fixed lines; what it shows is given by a function.
+
+    Args:
+        make: the lines for a width.
+    """
+
+    ground = "surface"
+
+    def __init__(self, make: Make, *, id: str) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._make = make
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """What the function says."""
+        del height
+        return self._make(width)

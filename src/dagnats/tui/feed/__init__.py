@@ -1,0 +1,1 @@
+"""Live data: one connection, one copy of what all screens show, bounded whatever happens."""

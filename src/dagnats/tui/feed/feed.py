@@ -1,0 +1,281 @@
+"""The one place that follows the server. Screens read what it knows and never poll themselves.
+
+Runs and dead letters are followed by sequence, so that what happened while the connection was gone
+is read when it is back, and nothing is counted twice. Streams, queues and workers have no feed in
+JetStream; they are looked at every two seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from dagnats.errors import DagnatsError, UnreachableError
+from dagnats.model.times import MILLISECOND
+from dagnats.model.workflow import WorkflowDef
+from dagnats.services.contexts import ConnectSettings
+from dagnats.services.dlq import follow_dead, list_dead
+from dagnats.services.health import Health, get_health
+from dagnats.services.run_live import run_changes, run_mark, runs_back
+from dagnats.services.run_rows import RunRow, row_of
+from dagnats.services.session import Session, open_session
+from dagnats.services.workflows import list_workflows
+from dagnats.tui.feed.dead import KEEP as KEEP_DEAD
+from dagnats.tui.feed.dead import DeadIndex
+from dagnats.tui.feed.link import Link
+from dagnats.tui.feed.pulse import Pulse
+from dagnats.tui.feed.runs import RunIndex
+from dagnats.tui.view import batched
+
+LOOK_S = 2.0
+"""Seconds between two looks at what JetStream does not tell by itself."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+"""Seconds before a connection is tried again: at first, and at most."""
+
+SHARE = 0.4
+"""How much of the time reading back old runs may take, so that keys are answered meanwhile."""
+
+
+class Feed:
+    """Live data.
+
+    Args:
+        settings: where to connect.
+        now: the clock, ns since 1970.
+        recorded: the server holds a recording: nothing in it moves.
+
+    Attributes:
+        link: the connection.
+        runs, dead, pulse: what is known of them.
+        health: streams, queues, workers; ``None`` until it is known.
+        flows: definitions by name.
+        rate: events per second.
+        version: grows with every change of anything.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectSettings | None = None,
+        now: Callable[[], int] = time.time_ns,
+        *,
+        recorded: bool = False,
+    ) -> None:
+        self.settings = settings or ConnectSettings()
+        self.now = now
+        self.recorded = recorded
+        self.link = Link(since=now(), name=self.settings.context or self.settings.server)
+        self.runs = RunIndex()
+        self.dead = DeadIndex()
+        self.pulse = Pulse(now())
+        self.health: Health | None = None
+        self.flows: dict[str, WorkflowDef] = {}
+        self.rate = 0.0
+        self.version = 0
+        self.on_link: Callable[[], None] = lambda: None
+        self._session: Session | None = None
+        self._stack = AsyncExitStack()
+        self._up = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._types: dict[str, dict[str, str]] = {}
+        self.seq = 0
+        self._catching = False
+
+    # For screens
+
+    @property
+    def session(self) -> Session:
+        """The connection.
+
+        Raises:
+            UnreachableError: there is none now.
+        """
+        if self._session is None or not self.link.up:
+            raise UnreachableError(f"not connected to {self.link.name or 'NATS'}", "wait, or :ctx")
+        return self._session
+
+    async def connected(self) -> Session:
+        """The connection, waited for."""
+        await self._up.wait()
+        return self.session
+
+    def types(self, workflow: str) -> dict[str, str]:
+        """The types of a workflow's steps, by id."""
+        return self._types.get(workflow, {})
+
+    # Life
+
+    def start(self) -> None:
+        """Begin to connect and follow."""
+        self._spawn(self._live())
+
+    async def stop(self) -> None:
+        """End everything and disconnect."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._up.clear()
+        self._session = None
+        await self._stack.aclose()
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        self._tasks.append(asyncio.ensure_future(work))
+
+    async def _live(self) -> None:
+        pause = FIRST_PAUSE_S
+        while self._session is None:
+            try:
+                session = await self._stack.enter_async_context(open_session(self.settings))
+            except DagnatsError as error:
+                self._set("offline", error.message)
+                self.link.tries += 1
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.6, LONGEST_PAUSE_S)
+                continue
+            self._session = session
+        session = self._session
+        session.bus.on_disconnect.append(self._lost)
+        session.bus.on_reconnect.append(self._back)
+        self.link.name = self.settings.context or session.url
+        self._set("recorded" if self.recorded else "live")
+        self._up.set()
+        for part in (self._follow_runs, self._follow_dead, self._look, self._read_flows):
+            self._spawn(self._kept(part))
+
+    async def _kept(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Run a part; when it fails for want of a server, again once there is one."""
+        while True:
+            session = await self.connected()
+            try:
+                await part()
+                return
+            except DagnatsError as error:
+                if session.bus.nc.is_connected:
+                    self.link.error = error.message
+                await asyncio.sleep(FIRST_PAUSE_S)
+
+    def _lost(self) -> None:
+        if self.link.state == "live":
+            self._up.clear()
+            self._set("offline", "the connection was lost")
+
+    def _back(self) -> None:
+        if self.link.state == "offline":
+            self.link.away = self.now() - self.link.since
+            self.link.missed = 0
+            self._catching = True
+            self._set("live")
+            self._up.set()
+
+    def _set(self, state: str, error: str = "") -> None:
+        if state != self.link.state:
+            self.link.since = self.now()
+            self.link.tries = 0
+        self.link.state, self.link.error = state, error
+        self.link.heard = self.now() if state == "live" else self.link.heard
+        self.version += 1
+        self.on_link()
+
+    def _heard(self) -> None:
+        self.version += 1
+        self.link.heard = self.now()
+
+    # Runs
+
+    async def _follow_runs(self) -> None:
+        session = self.session
+        if not self.seq:
+            self.seq = await run_mark(session)
+            self._spawn(self._kept(self._read_back))
+        async for batch in run_changes(session, self.seq):
+            for change in batch.changes:
+                if change.run is None:
+                    self.runs.remove(change.run_id)
+                else:
+                    self._take(row_of(change.run, self.types(change.run.workflow_id)))
+            self.seq = batch.seq
+            if self._catching:
+                self.link.missed += len(batch.changes)
+            self._heard()
+
+    def _take(self, row: RunRow) -> None:
+        old = self.runs.put(row)
+        if old is not row:
+            self.pulse.changed(old, row)
+
+    async def _read_back(self) -> None:
+        """Every run there was at the start, the newest first, at a share of the time."""
+        pages = runs_back(self.session)
+        began = time.monotonic()
+        async for page in pages:
+            rows = [row_of(run, self.types(run.workflow_id)) for run in page]
+            for row in self.runs.put_older(rows):
+                self.pulse.changed(None, row)
+            self._heard()
+            took = time.monotonic() - began
+            await asyncio.sleep(took * (1 - SHARE) / SHARE if len(self.runs) > 1_000 else 0)
+            began = time.monotonic()
+        self.runs.complete = True
+        self._heard()
+
+    # The rest
+
+    async def _follow_dead(self) -> None:
+        session = self.session
+        await self._read_dead()
+        async for batch in batched(follow_dead(session, self.dead.last_seq)):
+            self.dead.add(batch)
+            self.dead.total += len(batch)
+            self._heard()
+
+    async def _read_dead(self) -> None:
+        page = await list_dead(self.session, limit=KEEP_DEAD, newest=True)
+        self.dead.replace(page.entries, page.total)
+        self._heard()
+
+    async def _look(self) -> None:
+        while True:
+            await self.look()
+            if self.recorded:
+                return
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """Look at streams, queues and workers now."""
+        before = self.health
+        found = await get_health(self.session)
+        if before is not None:
+            seconds = max((found.at - before.at) / (1000 * MILLISECOND), 0.001)
+            self.rate = max(0, found.events_seq - before.events_seq) / seconds
+        self.health = found
+        self.pulse.advance(self.now())
+        self.pulse.queued(sum(queue.pending for queue in found.queues))
+        if found.dead != self.dead.total and found.dead_seq <= self.dead.last_seq:
+            await self._read_dead()  # Some were replayed or discarded.
+        self._catching = False
+        self._heard()
+
+    async def _read_flows(self) -> None:
+        while True:
+            found = {flow.name: flow for flow in await list_workflows(self.session)}
+            if found != self.flows:
+                self.flows = found
+                self._types = {
+                    name: {step.id: str(step.type) for step in flow.steps}
+                    for name, flow in found.items()
+                }
+                self._heard()
+            if self.recorded:
+                return
+            await asyncio.sleep(LOOK_S * 5)
+
+    async def resync(self) -> None:
+        """Forget what is known and read it again."""
+        self.runs.clear()
+        self.pulse = Pulse(self.now())
+        await self.look()
+        await self._read_dead()
+        await self._read_back()

@@ -1,0 +1,1 @@
+"""Dialogs: the only things that lie over a screen."""
