@@ -70,6 +70,8 @@ def _plain(key: Key, settings: Settings) -> Any:
         return "(inline)"
     if key.name == "runs_max_age":
         return _age(value)
+    if key.name == "bridge_ack_wait":
+        return format_duration(value)
     if isinstance(value, tuple):
         return [without_login(part) for part in cast("tuple[str, ...]", value)]
     return value if isinstance(value, bool | int) else without_login(str(value))

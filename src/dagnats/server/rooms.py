@@ -59,5 +59,11 @@ class Room(Protocol):
         ...
 
 
-ROOMS: tuple[Callable[[Context], Room], ...] = ()
+def _http(context: Context) -> Room:
+    from dagnats.server.http.room import HttpRoom
+
+    return HttpRoom(context)
+
+
+ROOMS: tuple[Callable[[Context], Room], ...] = (_http,)
 """Makers of the rooms, in the order of their start."""

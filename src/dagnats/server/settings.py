@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from dagnats.model.times import DAY
+from dagnats.model.times import DAY, MINUTE
 from dagnats.server import values
 from dagnats.server.natsconf import LOOPBACK
 
@@ -44,6 +44,9 @@ class Settings(Struct, kw_only=True, frozen=True):
     sync: str = "always"
     paused: bool = False
     api_token: str = ""
+    bridge_token: str = ""
+    bridge_ack_wait: int = 5 * MINUTE
+    http_rate_limit: int = 1000
     nats_url: str = ""
     nats_creds: str = ""
     nats_user: str = ""
@@ -134,6 +137,9 @@ KEYS: tuple[Key, ...] = (
     _key("sync", values.sync),
     _key("paused", values.flag),
     _key("api_token", values.line, secret=True),
+    _key("bridge_token", values.line, secret=True),
+    _key("bridge_ack_wait", values.wait),
+    _key("http_rate_limit", values.integer(0, 1_000_000), zero="(unlimited)"),
     _key("nats_url", values.url(*_CLIENT)),
     _key("nats_creds", values.file),
     _key("nats_user", values.line),

@@ -121,6 +121,14 @@ def retention(value: Any) -> int:
     return found
 
 
+def wait(value: Any) -> int:
+    """A time to wait, in ns, from 1 s to 1 h."""
+    found = _duration(line(value))
+    if not 1_000_000_000 <= found <= 3_600_000_000_000:
+        raise ValueError("is not a duration from 1s to 1h")
+    return found
+
+
 def sync(value: Any) -> str:
     """``always``, or an interval between 10 ms and an hour, kept as text for NATS."""
     found = line(value).lower()

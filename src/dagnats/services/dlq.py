@@ -100,7 +100,11 @@ class DeadGroup(Struct, frozen=True, kw_only=True):
 
 
 async def list_dead(
-    session: Session, run_id: str = "", limit: int | None = 50, newest: bool = False
+    session: Session,
+    run_id: str = "",
+    limit: int | None = 50,
+    newest: bool = False,
+    after: int = 0,
 ) -> DeadPage:
     """Dead letters, oldest first.
 
@@ -109,6 +113,7 @@ async def list_dead(
         run_id: only those of this run.
         limit: how many; ``None``: all.
         newest: if there are more than ``limit``, the newest of them instead of the oldest.
+        after: only those behind this sequence.
 
     Raises:
         UsageError: ``limit`` is not positive.
@@ -116,11 +121,11 @@ async def list_dead(
     if limit is not None and limit < 1:
         raise UsageError("--limit must be positive; use --all for no limit")
     store, total = session.stores.dead_letters, await session.stores.dead_letters.count()
-    if newest and limit and not run_id:
+    if newest and limit and not run_id and not after:
         entries = sorted(await store.newest(limit), key=lambda letter: letter.sequence)
         return DeadPage(entries, total, total > len(entries))
     entries: list[DeadLetter] = []
-    async for letter in store.scan(run_id=run_id):
+    async for letter in store.scan(after, run_id):
         if limit is not None and len(entries) == limit and not newest:
             return DeadPage(entries, total, truncated=True)
         entries.append(letter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from dagnats.engine.fold import Recorded, fold
 from dagnats.errors import InvalidError, NotFoundError
 from dagnats.model.codec import decode
 from dagnats.model.event import Event, EventType, StartPayload
@@ -15,7 +16,6 @@ from dagnats.services.run_query import RunView, definition_of, find_run, get_run
 from dagnats.services.run_why import Reason, why
 from dagnats.services.session import Session
 from dagnats.services.tolerant import value_of
-from dagnats.wire.readers import StoredEvent
 
 FAILURES = frozenset({EventType.STEP_FAILED.value, EventType.WORKFLOW_FAILED.value})
 
@@ -63,7 +63,7 @@ class Inspection(Struct, frozen=True):
     reasons: list[Reason]
 
 
-def event_of(stored: StoredEvent) -> RunEvent:
+def event_of(stored: Recorded) -> RunEvent:
     """A stored event as it is shown."""
     event = stored.event
     known = read_time(event.timestamp)
@@ -99,6 +99,15 @@ async def run_events(
         for event in events
         if (not type or event.type == type) and (not step or event.step_id == step)
     ]
+
+
+async def trace_id(session: Session, run: WorkflowRun) -> str:
+    """The W3C id of a run's trace: that of its first event (``wire.md`` 12.1); empty without one."""
+    parent = run.trace_parent
+    if not parent:
+        first = await session.stores.history.first(run.run_id)
+        parent = first.event.trace_parent if first else ""
+    return RunEvent(type="", run_id=run.run_id, trace_parent=parent).trace_id
 
 
 async def run_outputs(session: Session, run_id: str) -> RunOutputs:
@@ -158,8 +167,6 @@ async def run_at(session: Session, run_id: str, seq: int) -> WorkflowRun:
         NotFoundError: the history does not reach back to the start of the run.
         InvalidError: the start of the run cannot be read.
     """
-    from dagnats.engine.fold import fold
-
     stored = await session.stores.history.read(run_id)
     if not stored or stored[0].event.type != EventType.WORKFLOW_STARTED:
         raise NotFoundError(f'the history of run "{run_id[:64]}" is gone')

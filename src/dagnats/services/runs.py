@@ -16,7 +16,7 @@ from dagnats.model.paths import PathError, lookup
 from dagnats.model.records import ScheduledRun
 from dagnats.model.run import RunStatus, WorkflowRun, is_terminal
 from dagnats.model.schema import check_schema
-from dagnats.model.times import DAY, format_duration, format_time, parse_time
+from dagnats.model.times import DAY, SECOND, format_duration, format_time, parse_time
 from dagnats.model.workflow import WorkflowDef
 from dagnats.services import audit
 from dagnats.services.run_query import RUN_PREFIX, appearing_run, find_run
@@ -167,6 +167,19 @@ async def start_run(
         return Started(run_id=run_id, status="scheduled", run_at=at)
     await session.bus.publisher.publish(start_event(run_id, payload, session.now()))
     return Started(run_id=run_id)
+
+
+def near(at: str, now: int) -> str | None:
+    """A start time as :func:`start_run` takes it; one that is not a second ahead means now.
+
+    Clients of the HTTP API send the present as a time, and their clocks differ from ours
+    (``wire.md`` 12.2).
+    """
+    try:
+        due = parse_time(at) or 0 if at else 0
+    except ValueError:
+        return at
+    return at if at and abs(due - now) > SECOND else None
 
 
 def check_time(at: str, now: int) -> int:

@@ -177,7 +177,7 @@ async def _detail(session: Session, engine: dict[str, Any] | None) -> StatusDeta
         dlq=dead,
         engine=EngineRow(
             history_lag_messages=(engine or {}).get("num_pending", 0),
-            history_lag_seconds=await _lag(session, engine),
+            history_lag_seconds=await engine_lag(session, engine),
             scheduled_timers=await _timers(session),
             history_exhausted_count=exhausted,
         ),
@@ -196,7 +196,7 @@ async def _dead(session: Session) -> tuple[DeadSummary, int]:
     return summary, exhausted
 
 
-async def _lag(session: Session, engine: dict[str, Any] | None) -> float:
+async def engine_lag(session: Session, engine: dict[str, Any] | None) -> float:
     """The age in seconds of the oldest event that the engine has not seen."""
     if not engine or not engine.get("num_pending"):
         return 0.0

@@ -80,6 +80,11 @@ class Bus:
         """The largest message the server takes, in bytes."""
         return self.nc.max_payload
 
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands right now."""
+        return self.nc.is_connected
+
     async def request(self, subject: str, data: bytes = b"", wait: float = 5.0) -> bytes:
         """Ask and wait for one answer.
 

@@ -1,0 +1,132 @@
+"""What /metrics tells besides the process's own counters: the state of the system."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+from dagnats.model.times import read_time
+from dagnats.services import triggers, workers
+from dagnats.services.cron_times import next_fire
+from dagnats.services.session import Session
+from dagnats.services.status import Status, StatusDetail, get_status
+from dagnats.telemetry.metrics import METRICS, Labels
+
+MEDIA = "text/plain; version=0.0.4; charset=utf-8"
+
+SHARE = 20
+"""A state that took t seconds to find out is good for this many times t: 5 % of the time."""
+
+MIN_AGE_S = 2.0
+"""How old a state may be in any case, in seconds."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+GAUGES: dict[str, tuple[str, Labels]] = {
+    "dagnats.runs": ("Stored runs.", ("status",)),
+    "dagnats.workflow.runs": ("Stored runs.", ("workflow", "status")),
+    "dagnats.tasks.pending": ("Tasks that wait for a worker.", ("task",)),
+    "dagnats.tasks.in_flight": ("Tasks that workers have.", ("task",)),
+    "dagnats.dlq.depth": ("Dead letters.", ("task",)),
+    "dagnats.engine.running": ("Whether an engine is attached.", ()),
+    "dagnats.engine.lag_messages": ("Events the engine has not seen.", ()),
+    "dagnats.engine.lag_seconds": ("Age of the oldest event it has not seen.", ()),
+    "dagnats.timers": ("Timers that are set.", ()),
+    "dagnats.stream.messages": ("Messages in a stream.", ("stream",)),
+    "dagnats.stream.bytes": ("Bytes of a stream.", ("stream",)),
+    "dagnats.workers": ("Workers that are alive.", ()),
+    "dagnats.trigger.next_fire_seconds": ("Next fire of a cron trigger, Unix time.", ("trigger",)),
+}
+"""Help and labels of the gauges about the system. Run ids are never labels (TEL-1)."""
+
+_requests = METRICS.counter("api.requests", "Requests to the API.", ("method", "code"))
+_errors = METRICS.counter("api.errors", "Requests that ended with a status of 500 or more.")
+_duration = METRICS.histogram("api.request.duration_ms", "How long requests took.")
+
+
+def observe(method: str, status: int, seconds: float) -> None:
+    """Count one request."""
+    _requests.add(1, method if method in METHODS else "other", str(status))
+    _duration.observe(seconds * 1000)
+    if status >= 500:
+        _errors.add()
+
+
+class Metrics:
+    """What a scrape gets.
+
+    Args:
+        session: the connection.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._state: dict[str, dict[Labels, float]] = {}
+        self._good_until = 0.0
+        self._lock = asyncio.Lock()
+        for name, (about, labels) in GAUGES.items():
+            METRICS.gauge(name, about, labels, read=lambda name=name: self._state.get(name, {}))
+
+    async def text(self) -> str:
+        """All metrics of the process. The system is looked at anew now and then only."""
+        async with self._lock:
+            began = time.monotonic()
+            if began >= self._good_until:
+                self._state = await _state(self._session)
+                took = time.monotonic() - began
+                self._good_until = time.monotonic() + max(MIN_AGE_S, SHARE * took)
+        return METRICS.render()
+
+
+async def _state(session: Session) -> dict[str, dict[Labels, float]]:
+    status = await get_status(session, detail=True)
+    assert status.detail is not None
+    return {
+        **_of_runs(status),
+        **_of_detail(status.detail),
+        "dagnats.engine.running": {(): float(status.engine == "running")},
+        "dagnats.stream.messages": _series((row.name, row.messages) for row in status.streams),
+        "dagnats.stream.bytes": _series((row.name, row.bytes) for row in status.streams),
+        "dagnats.workers": {(): len(await workers.list_workers(session))},
+        "dagnats.trigger.next_fire_seconds": await _next_fires(session),
+    }
+
+
+def _of_runs(status: Status) -> dict[str, dict[Labels, float]]:
+    return {
+        "dagnats.runs": _series(status.runs.items()),
+        "dagnats.workflow.runs": {
+            (row.name, name): count
+            for row in status.workflows
+            for name, count in (
+                ("running", row.running),
+                ("completed", row.completed),
+                ("failed", row.failed),
+            )
+        },
+    }
+
+
+def _of_detail(detail: StatusDetail) -> dict[str, dict[Labels, float]]:
+    return {
+        "dagnats.tasks.pending": _series((row.task, row.pending) for row in detail.queues),
+        "dagnats.tasks.in_flight": _series((row.task, row.in_flight) for row in detail.queues),
+        "dagnats.dlq.depth": _series(detail.dlq.by_task.items()),
+        "dagnats.engine.lag_messages": {(): detail.engine.history_lag_messages},
+        "dagnats.engine.lag_seconds": {(): detail.engine.history_lag_seconds},
+        "dagnats.timers": {(): detail.engine.scheduled_timers},
+    }
+
+
+def _series(pairs: Iterable[tuple[str, int]]) -> dict[Labels, float]:
+    return {(label,): value for label, value in pairs}
+
+
+async def _next_fires(session: Session) -> dict[Labels, float]:
+    now = session.now()
+    fires = {
+        (trigger.id,): read_time(next_fire(trigger, now))
+        for trigger in await triggers.list_triggers(session)
+    }
+    return {label: due / 1e9 for label, due in fires.items() if due is not None}
