@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from dagnats.cli import run
+from tests.cli import schemas
 
 ENVIRONMENT = {"NO_COLOR": "", "TERM": "xterm", "DAGNATS_DEBUG": ""}
 
@@ -31,7 +32,7 @@ class Result:
 
 
 def cli(*argv: str, stdin: str | bytes = b"", env: Mapping[str, str] | None = None) -> Result:
-    """Run ``dagnats ARGV`` and collect what it says."""
+    """Run ``dagnats ARGV`` and collect what it says; JSON is checked against its schema."""
     given = stdin.encode() if isinstance(stdin, str) else stdin
     streams = [io.TextIOWrapper(io.BytesIO(data), encoding="utf-8") for data in (given, b"", b"")]
     before = sys.stdin, sys.stdout, sys.stderr
@@ -41,7 +42,10 @@ def cli(*argv: str, stdin: str | bytes = b"", env: Mapping[str, str] | None = No
             code = run(list(argv))
     finally:
         sys.stdin, sys.stdout, sys.stderr = before
-    return Result(code, *(_text(stream) for stream in streams[1:]))
+    done = Result(code, *(_text(stream) for stream in streams[1:]))
+    if schemas.wants_json(argv) and "--help" not in argv:
+        schemas.check(argv, done.out)
+    return done
 
 
 def _text(stream: io.TextIOWrapper) -> str:

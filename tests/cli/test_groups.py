@@ -146,6 +146,7 @@ def test_replay_of_a_run(world: World, workflow: Make) -> None:
         f"Replayed 1 dead letters for run {run_id[:8]}",
     ]
     second = wait_for(lambda: _letter(world, run_id))["sequence"]
+    wait_for(lambda: world("run", "status", run_id, "--json").json["status"] == "failed")
     shown = world("dlq", "replay", f"--run={run_id}", "--json").json
     assert shown == {"run_id": run_id, "replayed": 1, "sequences": [second]}
 

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("config", "View effective server configuration."),
     "init": ("init", "Scaffold a new workflow project."),
     "dev": ("dev", "Rebuild and restart a worker project when it changes."),
+    "ui": ("ui", "Open the console: watch and steer everything, full screen."),
     "demo": ("demo", "Show dagnats at work on a private server."),
     "completion": ("completion", "Print a shell completion script."),
 }

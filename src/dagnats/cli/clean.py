@@ -11,6 +11,7 @@ from dagnats.cli.arguments import DryRun
 from dagnats.cli.confirm import answer
 from dagnats.cli.execute import run_async
 from dagnats.cli.options import App
+from dagnats.cli.outputs import Purged
 from dagnats.cli.render.console import err, is_terminal, out
 from dagnats.cli.render.results import show
 from dagnats.cli.render.sizes import binary_size
@@ -128,11 +129,11 @@ async def _clean(query: CleanQuery) -> None:
 
     async with session() as opened:
         done = await throw_away(opened, query, _progress)
-    document = {
-        "streams_purged": done.streams_purged,
-        "buckets_cleared": done.buckets_cleared,
-        "errors": done.errors,
-    }
+    document = Purged(
+        streams_purged=done.streams_purged,
+        buckets_cleared=done.buckets_cleared,
+        errors=done.errors,
+    )
     show(document, lambda: _print_cleaned(done))
     for note in done.notes:
         err(one_line(note))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dagnats.cli.options import App
+from dagnats.cli.outputs import Script
 from dagnats.cli.render.console import out
 from dagnats.cli.render.results import show
 
@@ -62,4 +63,5 @@ def completion(
     For bash: eval "$(dagnats completion bash)".
     """
     script = SCRIPTS[shell]
-    show({"shell": shell.value, "script": script}, lambda: out(script, end=""), name=shell.value)
+    document = Script(shell=shell.value, script=script)
+    show(document, lambda: out(script, end=""), name=shell.value)

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
 
+from dagnats.cli.outputs import DevLine
 from dagnats.cli.render.console import err, out, paint
 from dagnats.cli.render.results import emit
 from dagnats.errors import InvalidError, NotFoundError
@@ -215,7 +216,7 @@ class Loop:
             (self._project.root / BINARY).unlink(missing_ok=True)
 
     def _say(self, event: str, text: str) -> None:
-        document = {"event": event, "time": time.time(), "text": text}
+        document = DevLine(event=event, time=time.time(), text=text)
         emit(document, lambda: f"{paint('[dev]', 'accent')} {one_line(text)}", name=event)
 
     def _complain(self, text: str) -> None:

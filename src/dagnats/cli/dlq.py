@@ -11,6 +11,7 @@ from dagnats.cli.arguments import Watch, Yes, the_run
 from dagnats.cli.confirm import confirm
 from dagnats.cli.execute import run_async, until_interrupted
 from dagnats.cli.options import App
+from dagnats.cli.outputs import ReplayAction, ReplayedLetter, ReplayTotals
 from dagnats.cli.render.console import err, out, paint, warn
 from dagnats.cli.render.refresh import refreshing
 from dagnats.cli.render.results import emit, show, show_list
@@ -143,22 +144,19 @@ async def _replay(sequence: int, data: bytes | None) -> None:
 
     async with session() as opened:
         done = await bring_back(opened, sequence, data)
-    document = {"sequence": done.sequence, "replayed": done.replayed}
+    document = ReplayedLetter(sequence=done.sequence, replayed=done.replayed)
     show(document, lambda: out(f"Replayed dead letter {done.sequence}"), name=str(done.sequence))
 
 
 async def _replay_run(ref: str) -> None:
+    from dagnats.cli.reports import ReplayedLetters
     from dagnats.services.dlq import replay_run
 
     async with session() as opened:
         done = await replay_run(opened, await _run_id(opened, ref))
-    document: dict[str, object] = {
-        "run_id": done.run_id,
-        "replayed": done.replayed,
-        "sequences": done.sequences,
-    }
-    if done.failed:
-        document["failed"] = done.failed
+    document = ReplayedLetters(
+        run_id=done.run_id, replayed=done.replayed, sequences=done.sequences, failed=done.failed
+    )
 
     def text() -> None:
         for entry in done.entries:
@@ -210,14 +208,13 @@ async def _watch(interval: int, max_replays: int, run: str) -> None:
 
 
 def _print_action(letter: DeadLetter, action: str, attempt: int, limit: int) -> None:
-    document: dict[str, object] = {
-        "action": action,
-        "sequence": letter.sequence,
-        "task": letter.task,
-        "run_id": letter.run_id,
-    }
-    if action == "replayed":
-        document["attempt"] = attempt
+    document = ReplayAction(
+        action=action,
+        sequence=letter.sequence,
+        task=letter.task,
+        run_id=letter.run_id,
+        attempt=attempt if action == "replayed" else 0,
+    )
     emit(document, lambda: _action_line(letter, action, attempt, limit), name=str(letter.sequence))
 
 
@@ -232,7 +229,7 @@ def _action_line(letter: DeadLetter, action: str, attempt: int, limit: int) -> s
 def _print_summary(replayer: Replayer) -> None:
     replayed, exhausted = replayer.replayed, len(replayer.exhausted)
     emit(
-        {"total_replayed": replayed, "total_exhausted": exhausted},
+        ReplayTotals(total_replayed=replayed, total_exhausted=exhausted),
         lambda: f"\nWatch summary: {replayed} replayed, {exhausted} exhausted",
     )
 

@@ -17,6 +17,8 @@ import os
 import sys
 import traceback
 
+from msgspec import Struct
+
 from dagnats.cli.render.console import err, out
 from dagnats.cli.state import State
 from dagnats.errors import DagnatsError, UsageError
@@ -24,14 +26,28 @@ from dagnats.errors import DagnatsError, UsageError
 INTERRUPTED = 130
 
 
+class ErrorBody(Struct):
+    """What is wrong, what to do, and a word for programs."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class Failure(Struct):
+    """What any command that fails prints for a program."""
+
+    error: ErrorBody
+
+
 def report(error: DagnatsError, state: State) -> int:
     """Tell the user about an error; returns the exit code."""
     if state.json or state.format == "yaml":
         from dagnats.cli.render.results import json_text, yaml_text
 
-        body = {"code": error.code, "message": error.message, "hint": error.hint}
-        text = json_text({"error": body}) if state.json else yaml_text({"error": body}).rstrip()
-        out(text)
+        body = ErrorBody(code=error.code, message=error.message, hint=error.hint)
+        document = Failure(error=body)
+        out(json_text(document) if state.json else yaml_text(document).rstrip())
     tell(error)
     return error.exit_code
 

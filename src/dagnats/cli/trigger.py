@@ -10,6 +10,7 @@ import typer
 from dagnats.cli.arguments import Watch
 from dagnats.cli.execute import run_async
 from dagnats.cli.options import App, secret
+from dagnats.cli.outputs import CronChecked, TriggerChanged, TriggerMade
 from dagnats.cli.render.console import err, out
 from dagnats.cli.render.refresh import refreshing
 from dagnats.cli.render.results import show, show_list
@@ -94,7 +95,7 @@ async def _create(workflow: str, spec: TriggerSpec) -> None:
 
     async with session() as opened:
         made = await create_trigger(opened, workflow, spec)
-    show({"trigger_id": made.id}, lambda: out(f"Trigger created: {made.id}"), name=made.id)
+    show(TriggerMade(trigger_id=made.id), lambda: out(f"Trigger created: {made.id}"), name=made.id)
 
 
 @app.add("list")
@@ -163,7 +164,7 @@ async def _update(ref: str, changes: TriggerSpec) -> None:
 
 
 def _print_action(trigger: TriggerDef, action: str) -> None:
-    document = {"trigger_id": trigger.id, "action": action}
+    document = TriggerChanged(trigger_id=trigger.id, action=action)
     show(document, lambda: out(f"Trigger {action}: {one_line(trigger.id)}"), name=trigger.id)
 
 
@@ -283,15 +284,15 @@ def try_out(
         raise typer.Exit(1)
 
 
-def _test_document(found: CronTest) -> dict[str, object]:
+def _test_document(found: CronTest) -> CronChecked:
     if not found.valid:
-        return {"expression": found.expression, "valid": False, "error": found.error}
-    return {
-        "expression": found.expression,
-        "valid": True,
-        "timezone": found.timezone,
-        "next_times": found.next_times,
-    }
+        return CronChecked(expression=found.expression, valid=False, error=found.error)
+    return CronChecked(
+        expression=found.expression,
+        valid=True,
+        timezone=found.timezone,
+        next_times=found.next_times,
+    )
 
 
 def _print_test(found: CronTest) -> None:

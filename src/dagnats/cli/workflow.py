@@ -10,6 +10,7 @@ from dagnats.cli.arguments import Watch, Yes
 from dagnats.cli.confirm import confirm
 from dagnats.cli.execute import run_async
 from dagnats.cli.options import App
+from dagnats.cli.outputs import Validity
 from dagnats.cli.render.console import err, is_terminal, out, warn
 from dagnats.cli.render.refresh import refreshing
 from dagnats.cli.render.results import print_table, show, show_list
@@ -82,13 +83,7 @@ async def _register(file: object) -> None:
     assert isinstance(file, WorkflowFile)
     async with session() as opened:
         done = await store(opened, file)
-    show(_registered_document(done), lambda: _print_registered(done), name=done.name)
-
-
-def _registered_document(done: Registered) -> dict[str, object]:
-    document: dict[str, object] = {"name": done.name, "action": done.action, "steps": done.steps}
-    more = {"warnings": done.warnings, "triggers": done.triggers}
-    return document | {key: found for key, found in more.items() if found}
+    show(done, lambda: _print_registered(done), name=done.name)
 
 
 def _print_registered(done: Registered) -> None:
@@ -140,16 +135,15 @@ def validate(file: File) -> None:
             raise
         _print_invalid(error)
         raise typer.Exit(1) from None
-    document = {"valid": True, "name": found.name, "steps": len(found.steps)}
+    document = Validity(valid=True, name=found.name, steps=len(found.steps))
     text = f"Valid: {one_line(found.name)} ({len(found.steps)} steps)"
     show(document, lambda: out(text), name=found.name)
 
 
 def _print_invalid(error: DagnatsError) -> None:
     problems = getattr(error, "problems", (error.message,))
-    document: dict[str, object] = {"valid": False, "error": error.message}
-    if len(problems) > 1:
-        document["problems"] = list(problems)
+    several = list(problems) if len(problems) > 1 else []
+    document = Validity(valid=False, error=error.message, problems=several)
     if current().human or current().format == "name":
         for problem in problems:
             err(one_line(problem))

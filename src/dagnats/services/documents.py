@@ -17,7 +17,7 @@ from dagnats.model.codec import decode, is_absent
 from dagnats.model.times import format_duration
 from dagnats.model.workflow import CONFIG_OF, StepDef
 
-_SECRET = frozenset({"dispatch_nonce"})
+SECRET = frozenset({"dispatch_nonce"})
 """Lets its holder report results for a step: of no use to a reader."""
 
 
@@ -69,7 +69,7 @@ def _struct(value: Struct) -> dict[str, Any]:
     durations = _durations(kind)
     shown: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
-        if field.name in _SECRET:
+        if field.name in SECRET:
             continue
         item = getattr(value, field.name)
         if _left_out(item, field, kind):

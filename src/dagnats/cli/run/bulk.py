@@ -8,6 +8,7 @@ import typer
 
 from dagnats.cli.arguments import After, Before, DryRun, span
 from dagnats.cli.execute import run_async
+from dagnats.cli.outputs import CancelledRuns
 from dagnats.cli.render.console import err, is_terminal, out, warn
 from dagnats.cli.render.results import show
 from dagnats.cli.run.app import app
@@ -45,20 +46,17 @@ def bulk(
 
 
 async def _bulk(workflow: str, data: list[bytes]) -> None:
+    from dagnats.cli.reports import StartedRuns
     from dagnats.services.run_bulk import bulk_start
 
     async with session() as opened:
         done = await bulk_start(opened, workflow, data, _progress)
-    show(_started_document(done), lambda: _print_started(done), name="\n".join(done.run_ids))
+    document = StartedRuns(run_ids=done.run_ids, total=done.total, failed=done.failed)
+    show(document, lambda: _print_started(done), name="\n".join(done.run_ids))
     for failure in done.failed:
         warn(f"input[{failure.index}]: {failure.error}")
     if done.failed:
         raise typer.Exit(1)
-
-
-def _started_document(done: BulkStarted) -> dict[str, object]:
-    document: dict[str, object] = {"run_ids": done.run_ids, "total": done.total}
-    return document | {"failed": done.failed} if done.failed else document
 
 
 def _print_started(done: BulkStarted) -> None:
@@ -86,10 +84,9 @@ async def _cancel_all(query: BulkQuery, dry_run: bool) -> None:
 
     async with session() as opened:
         done = await cancel_all(opened, query, dry_run, _progress)
-    document: dict[str, object] = {"cancelled": done.cancelled}
-    if done.skipped:
-        document["skipped"] = done.skipped
-    document |= {"total": done.total, "dry_run": done.dry_run}
+    document = CancelledRuns(
+        cancelled=done.cancelled, skipped=done.skipped, total=done.total, dry_run=done.dry_run
+    )
     show(document, lambda: _print_cancelled(done), name="\n".join(done.cancelled))
 
 
@@ -127,15 +124,18 @@ def retry_all(
 
 
 async def _retry_all(query: BulkQuery, mode: str, dry_run: bool) -> None:
+    from dagnats.cli.reports import RetriedRuns
     from dagnats.services.run_bulk import retry_all
 
     async with session() as opened:
         done = await retry_all(opened, query, mode, dry_run, _progress)
-    document: dict[str, object] = {"retried": done.retried}
-    for key in ("skipped", "failed"):
-        if getattr(done, key):
-            document[key] = getattr(done, key)
-    document |= {"total": done.total, "dry_run": done.dry_run}
+    document = RetriedRuns(
+        retried=done.retried,
+        skipped=done.skipped,
+        failed=done.failed,
+        total=done.total,
+        dry_run=done.dry_run,
+    )
     names = "\n".join(run.new_run_id or run.original_run_id for run in done.retried)
     show(document, lambda: _print_retried(done), name=names)
     for failure in done.failed:

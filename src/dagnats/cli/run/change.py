@@ -15,6 +15,7 @@ from dagnats.cli.arguments import (
     the_started_run,
 )
 from dagnats.cli.execute import run_async
+from dagnats.cli.outputs import CancelledRun
 from dagnats.cli.render.console import out, warn
 from dagnats.cli.render.results import show
 from dagnats.cli.run.app import app
@@ -24,6 +25,7 @@ from dagnats.errors import UsageError
 from dagnats.services.text import one_line
 
 if TYPE_CHECKING:
+    from dagnats.cli.reports import Plan
     from dagnats.services.run_rerun import RerunPlan
 
 Step = Annotated[str, typer.Argument(metavar="STEP", help="Step ID.", show_default=False)]
@@ -42,7 +44,7 @@ async def _cancel(ref: str, last: bool) -> None:
 
     async with session() as opened:
         done = await cancel_run(opened, (await the_run(opened, ref, last)).run_id)
-    document = {"run_id": done.run_id, "cancelled": done.cancelled}
+    document = CancelledRun(run_id=done.run_id, cancelled=done.cancelled)
     show(document, lambda: out(f"Cancelled: {done.run_id}"), name=done.run_id)
     if not done.confirmed:
         warn("no engine has acted on it yet; is 'dagnats serve' running?")
@@ -124,16 +126,18 @@ async def _rerun(
     )
 
 
-def _plan_document(plan: RerunPlan) -> dict[str, object]:
-    return {
-        "run_id": plan.run_id,
-        "workflow": plan.workflow,
-        "from": plan.step,
-        "reuse": plan.reuse,
-        "execute": plan.execute,
-        "input": plan.input,
-        "changes": plan.changes,
-    }
+def _plan_document(plan: RerunPlan) -> Plan:
+    from dagnats.cli.reports import Plan
+
+    return Plan(
+        run_id=plan.run_id,
+        workflow=plan.workflow,
+        step=plan.step,
+        reuse=plan.reuse,
+        execute=plan.execute,
+        input=plan.input,
+        changes=plan.changes,
+    )
 
 
 def _print_plan(plan: RerunPlan) -> None:

@@ -19,6 +19,7 @@ from dagnats.cli.arguments import (
     the_started_run,
 )
 from dagnats.cli.execute import run_async
+from dagnats.cli.outputs import Count, Outputs
 from dagnats.cli.render.console import err, out
 from dagnats.cli.render.refresh import refreshing
 from dagnats.cli.render.results import show, show_list
@@ -35,7 +36,7 @@ from dagnats.services.text import one_line
 if TYPE_CHECKING:
     from dagnats.model.records import ScheduledRun
     from dagnats.model.run import WorkflowRun
-    from dagnats.services.run_events import RunEvent, RunOutputs
+    from dagnats.services.run_events import RunEvent
     from dagnats.services.run_query import RunPage, RunQuery
 
 DATA_LIMIT = 200
@@ -153,17 +154,17 @@ def inspect(run_id: RunId = "", last: Last = False) -> None:
 
 
 async def _inspect(ref: str, last: bool) -> None:
+    from dagnats.cli.reports import Inspected
     from dagnats.services.run_events import inspect_run
 
     async with session() as opened:
         found = await inspect_run(opened, await the_started_run(opened, ref, last))
-    document: dict[str, object] = {"run": found.view.run}
-    if found.failures:
-        document["failures"] = found.failures
-    if found.dead_letters:
-        document["dead_letters"] = found.dead_letters
-    if found.reasons and not is_terminal(found.view.run.status):
-        document["reasons"] = found.reasons
+    document = Inspected(
+        run=found.view.run,
+        failures=found.failures,
+        dead_letters=found.dead_letters,
+        reasons=[] if is_terminal(found.view.run.status) else found.reasons,
+    )
     show(document, lambda: print_inspection(found), name=found.view.run.run_id)
 
 
@@ -217,16 +218,12 @@ async def _output(ref: str, last: bool) -> None:
 
     async with session() as opened:
         found = await run_outputs(opened, await the_started_run(opened, ref, last))
-    show(_output_document(found), lambda: print_outputs(found), name=found.run_id)
+    document = Outputs(run_id=found.run_id, status=found.status, outputs=found.outputs)
+    show(document, lambda: print_outputs(found), name=found.run_id)
     if found.outputs is None:
         if not current().json:
             err(f"Run {found.run_id} is not completed (status: {one_line(found.status)})")
         raise typer.Exit(1)
-
-
-def _output_document(found: RunOutputs) -> dict[str, object]:
-    document: dict[str, object] = {"run_id": found.run_id, "status": found.status}
-    return document if found.outputs is None else document | {"outputs": found.outputs}
 
 
 @app.add("count")
@@ -250,4 +247,4 @@ async def _count(query: RunQuery) -> None:
 
     async with session() as opened:
         number = await count_runs(opened, query)
-    show({"count": number}, lambda: out(str(number)), name=str(number))
+    show(Count(count=number), lambda: out(str(number)), name=str(number))

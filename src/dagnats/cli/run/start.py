@@ -8,6 +8,7 @@ import typer
 
 from dagnats.cli.arguments import Last, RunId, needs_run, the_started_run
 from dagnats.cli.execute import run_async
+from dagnats.cli.outputs import Outputs
 from dagnats.cli.render.console import err, is_terminal, out
 from dagnats.cli.render.results import emit, show
 from dagnats.cli.run.app import app
@@ -99,7 +100,8 @@ async def _follow(
     status = await watch_run(opened, run_id)
     outputs = await run_outputs(opened, run_id) if output else None
     if not current().human:
-        emit(outputs or {"run_id": run_id, "status": status}, str, name=name)
+        texts = outputs.outputs if outputs else None
+        emit(Outputs(run_id=run_id, status=status, outputs=texts), str, name=name)
     elif outputs is not None and outputs.outputs is not None:
         out("\nOutput:")
         print_outputs(outputs)

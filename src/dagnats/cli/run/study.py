@@ -59,12 +59,14 @@ def why(run_id: RunId = "", last: Last = False) -> None:
 
 
 async def _why(ref: str, last: bool) -> None:
+    from dagnats.cli.reports import Why
     from dagnats.services.run_why import why as explain
 
     async with session() as opened:
         run_id = await the_started_run(opened, ref, last)
         reasons = await explain(opened, run_id)
-    show({"run_id": run_id, "reasons": reasons}, lambda: _print_why(run_id, reasons), name=run_id)
+    document = Why(run_id=run_id, reasons=reasons)
+    show(document, lambda: _print_why(run_id, reasons), name=run_id)
 
 
 def _print_why(run_id: str, reasons: list[Reason]) -> None:
