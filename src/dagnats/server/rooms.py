@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from dagnats.runtime.triggers.http import HttpTriggers
 from dagnats.server.settings import Settings
 from dagnats.services.session import Session
 
@@ -23,6 +24,7 @@ class Context:
         session: the server's own connection.
         http_bind: host and port chosen for the HTTP API; a taken default was replaced already.
         ready: whether everything has started and nothing stops yet.
+        triggers: answers requests below ``/hooks/`` and ``/api/``, once the triggers have started.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Context:
         self.http_bind = http_bind
         self.config_path = config_path
         self.ready = False
+        self.triggers: HttpTriggers | None = None
 
 
 class Room(Protocol):
@@ -59,11 +62,23 @@ class Room(Protocol):
         ...
 
 
+def _triggers(context: Context) -> Room:
+    from dagnats.server.trigger_room import TriggerRoom
+
+    return TriggerRoom(context)
+
+
 def _http(context: Context) -> Room:
     from dagnats.server.http.room import HttpRoom
 
     return HttpRoom(context)
 
 
-ROOMS: tuple[Callable[[Context], Room], ...] = (_http,)
+def _micro(context: Context) -> Room:
+    from dagnats.server.micro import MicroRoom
+
+    return MicroRoom(context)
+
+
+ROOMS: tuple[Callable[[Context], Room], ...] = (_triggers, _micro, _http)
 """Makers of the rooms, in the order of their start."""

@@ -211,7 +211,13 @@ async def test_an_approval_by_its_token_and_by_an_operator(
     api: Client, session: Session, workflow: Register
 ) -> None:
     await workflow(
-        "ask", {"id": "ok", "type": "approval", "config": {"subject": "ask"}, "depends_on": []}
+        "ask",
+        {
+            "id": "ok",
+            "type": "approval",
+            "config": {"subject": "ask", "timeout": 60_000_000_000},
+            "depends_on": [],
+        },
     )
     runs = [(await api.post("/runs", {"workflow": "ask"})).json["run_id"] for _ in range(2)]
 

@@ -13,8 +13,8 @@ from dagnats.model.records import ScheduledRun
 from dagnats.model.run import WorkflowRun
 from dagnats.server.http import cursors
 from dagnats.server.http.operations import Body, Call, Query, operation
-from dagnats.server.http.views import RunDocument, run_document
 from dagnats.services import run_events, run_query, run_why, runs, schedules
+from dagnats.services.run_documents import RunDocument, run_document
 from dagnats.services.run_query import RunQuery
 from dagnats.services.run_why import Reason
 from dagnats.services.runs import MAX_SIGNAL_BYTES, Retried

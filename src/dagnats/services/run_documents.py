@@ -1,4 +1,4 @@
-"""Runs as the API shows them: as they lie on the wire, without what only workers may know."""
+"""Runs as the APIs show them: as they lie on the wire, without what only workers may know."""
 
 from __future__ import annotations
 
