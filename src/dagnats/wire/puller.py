@@ -17,20 +17,42 @@ EXPIRY = 3.0
 class Delivery:
     """One message of a pull consumer."""
 
-    __slots__ = ("_bus", "data", "delivered", "reply", "stream_seq", "subject", "timestamp_ns")
+    __slots__ = (
+        "_bus",
+        "consumer_seq",
+        "data",
+        "delivered",
+        "headers",
+        "reply",
+        "stream_seq",
+        "subject",
+        "timestamp_ns",
+    )
 
-    def __init__(self, bus: Bus, subject: str, reply: str, data: bytes) -> None:
+    def __init__(
+        self, bus: Bus, subject: str, reply: str, data: bytes, headers: bytes = b""
+    ) -> None:
         self._bus = bus
         self.subject = subject
         self.reply = reply
         self.data = data
+        self.headers = headers
         # $JS.ACK.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>; newer
         # servers put domain and account before the stream, and a token at the end.
         parts = reply.split(".")
         first = 4 if len(parts) < 11 else 6
         self.delivered = int(parts[first])
         self.stream_seq = int(parts[first + 1])
+        self.consumer_seq = int(parts[first + 2])
         self.timestamp_ns = int(parts[first + 3])
+
+    def header(self, name: str) -> str:
+        """The value of a header, empty when it is not there; looked for only when asked."""
+        for line in self.headers.split(b"\r\n"):
+            key, colon, value = line.partition(b":")
+            if colon and key == name.encode():
+                return value.strip().decode(errors="replace")
+        return ""
 
     def ack(self) -> None:
         """Done; with an ack-all consumer, everything before as well."""
@@ -115,11 +137,10 @@ class Puller:
         self._refill.set()
 
     def _on_message(self, subject: str, reply: str, data: bytes, headers: bytes) -> None:
-        del headers
         if reply:
             self._asked = max(0, self._asked - 1)
             self._held += 1
-            self._arrived.append(Delivery(self._bus, subject, reply, data))
+            self._arrived.append(Delivery(self._bus, subject, reply, data, headers))
             self._arrival.set()
         elif subject == f"{self._inbox}.{self._round}":
             # The newest request has ended: expired, or refused for want of its consumer.

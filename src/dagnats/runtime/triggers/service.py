@@ -16,6 +16,7 @@ from dagnats.runtime.keeper import Keeper
 from dagnats.runtime.triggers.cron import CronTriggers
 from dagnats.runtime.triggers.debounce import Debouncer
 from dagnats.runtime.triggers.firing import Firing
+from dagnats.runtime.triggers.http import HttpTriggers
 from dagnats.runtime.triggers.subjects import SubjectTriggers
 from dagnats.wire.kv import Entry
 from dagnats.wire.stores import Stores
@@ -60,6 +61,9 @@ class TriggerService:
 
     Args:
         stores: the connection, provisioned.
+
+    Attributes:
+        http: answers the requests of webhooks and HTTP triggers.
     """
 
     def __init__(self, stores: Stores) -> None:
@@ -67,9 +71,12 @@ class TriggerService:
         self._firing = Firing(stores)
         self._debouncer = Debouncer(stores, self._firing)
         self._subjects = SubjectTriggers(stores, self._firing, self._debouncer)
+        self.http = HttpTriggers(stores, self._firing, self._debouncer)
         self._kinds: dict[str, Kind] = {
             "cron": CronTriggers(stores, self._firing),
             "subject": self._subjects,
+            "webhook": self.http,
+            "http": self.http,
         }
         self._known: dict[str, Entry[TriggerDef]] = {}
         self._failed: dict[str, float] = {}
@@ -82,7 +89,7 @@ class TriggerService:
     async def start(self) -> None:
         """Activate what is there, then follow changes."""
         await self._ear.start()
-        for kind in self._kinds.values():
+        for kind in set(self._kinds.values()):
             await kind.start()
         await self._look(live=False)
         await self._subjects.sweep(self._known.keys())
@@ -94,7 +101,7 @@ class TriggerService:
         await self._keeper.stop()
         await self._ear.stop()
         await self._debouncer.stop()
-        for kind in self._kinds.values():
+        for kind in set(self._kinds.values()):
             await kind.stop()
 
     def _heard(self, subject: str, data: bytes) -> None:

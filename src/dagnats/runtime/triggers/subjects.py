@@ -25,6 +25,7 @@ from dagnats.runtime.keeper import Keeper
 from dagnats.runtime.triggers.coverage import matches, parts
 from dagnats.runtime.triggers.debounce import Debouncer, Event
 from dagnats.runtime.triggers.firing import Fire, Firing, fresh_run_id, run_id_of
+from dagnats.telemetry.context import clean_traceparent
 from dagnats.wire.inbound import CoreFeed, Passing, drop_durable, ensure_durable
 from dagnats.wire.puller import Delivery, Puller
 from dagnats.wire.stores import Listening, Stores
@@ -54,7 +55,7 @@ class Message(Struct, frozen=True):
     cause: str
     order: int
     run_id: str
-    headers: Mapping[str, str]
+    trace_parent: str
 
 
 class _Active(Struct):
@@ -274,7 +275,7 @@ class SubjectTriggers:
         if not good:
             return
         if trigger.debounce is not None:
-            events = [Event(_data(one), one.order, _trace(one.headers)) for one in good]
+            events = [Event(_data(one), one.order, one.trace_parent) for one in good]
             await self._debouncer.take(trigger, "subject", events)
             return
         now = time.time_ns()
@@ -314,7 +315,7 @@ def _stored_message(trigger: TriggerDef, stream: str, delivery: Delivery) -> Mes
         cause=cause,
         order=delivery.timestamp_ns,
         run_id=run_id_of("subject", trigger.id, cause),
-        headers=delivery.msg.headers or {},
+        trace_parent=clean_traceparent(delivery.header("traceparent")),
     )
 
 
@@ -325,16 +326,12 @@ def _passing(message: Passing) -> Message:
         cause=run_id,
         order=time.time_ns(),
         run_id=run_id,
-        headers=message.headers,
+        trace_parent=clean_traceparent(message.headers.get("traceparent", "")),
     )
 
 
 def _data(message: Message) -> Raw:
     return Raw(message.data) if message.data else ABSENT
-
-
-def _trace(headers: Mapping[str, str]) -> str:
-    return headers.get("traceparent", "")
 
 
 def _fire_of(trigger: TriggerDef, message: Message, now: int) -> Fire:
@@ -345,5 +342,5 @@ def _fire_of(trigger: TriggerDef, message: Message, now: int) -> Fire:
         run_id=message.run_id,
         msg_id=f"trigger.{trigger.id}.{message.cause}",
         data=_data(message),
-        trace_parent=_trace(message.headers),
+        trace_parent=message.trace_parent,
     )
