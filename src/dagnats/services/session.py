@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from dagnats.services.contexts import ConnectSettings, resolve
@@ -22,6 +22,7 @@ class Session:
         stores: the buckets and streams on it; made from ``bus`` if not given.
         actor: who acts, for the audit trail.
         warnings: what the user should be told about how the connection was found.
+        clock: the time in ns since 1970; a recording is looked at as of when it was made.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class Session:
         stores: Stores | None = None,
         actor: str = "",
         warnings: tuple[str, ...] = (),
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.bus = bus
         self.stores = stores or Stores(bus)
         self.actor = actor or _default_actor()
         self.warnings = warnings
+        self.clock = clock
 
     @property
     def url(self) -> str:
@@ -48,7 +51,7 @@ class Session:
 
     def now(self) -> int:
         """The time in ns since 1970: services have one clock."""
-        return time.time_ns()
+        return self.clock()
 
 
 def _default_actor() -> str:

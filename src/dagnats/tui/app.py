@@ -12,22 +12,29 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Container
 from textual.screen import Screen
-from textual.widgets import Input
 
 from dagnats.errors import DagnatsError, UnreachableError
 from dagnats.model.times import SECOND
-from dagnats.services.address import Address, format_address, parse_address
+from dagnats.services.address import Address, parse_address
 from dagnats.services.session import Session
-from dagnats.tui import clipboard, screens
+from dagnats.tui import clipboard
 from dagnats.tui.actions import Action, by_key, effective
-from dagnats.tui.chrome import Chrome, banner_line, footer_line, header_line
+from dagnats.tui.chrome import (
+    Chrome,
+    address_line,
+    banner_line,
+    choices_line,
+    footer_line,
+    header_line,
+)
 from dagnats.tui.feed.feed import Feed
-from dagnats.tui.format import clock
+from dagnats.tui.filterline import FilterLine
 from dagnats.tui.global_keys import global_actions
 from dagnats.tui.go import GoLine
 from dagnats.tui.host import Undo
 from dagnats.tui.line import Line
-from dagnats.tui.nav import History, Place
+from dagnats.tui.nav import Navigator
+from dagnats.tui.reports import Reports
 from dagnats.tui.sheets.base import Sheet
 from dagnats.tui.theme import DEFAULT, THEMES, Look, textual_theme
 from dagnats.tui.view import View
@@ -37,15 +44,6 @@ T = TypeVar("T")
 
 FRAME_S = 0.1
 """Seconds between two frames at least: what happens in between is shown together."""
-
-REPORT_NS = 8 * SECOND
-"""How long a report stays, and for how long it can be undone."""
-
-VIEWS = 16
-"""Views that are kept to be gone back to."""
-
-NOTICES = 200
-"""Reports that are remembered."""
 
 
 class Main(Screen[None], inherit_bindings=False):
@@ -74,7 +72,6 @@ class Console(App[int], inherit_bindings=False):
     #header, #banner, #address, #footer { height: 1; width: 1fr; }
     #banner { display: none; }
     #body { height: 1fr; width: 1fr; background: $background; }
-    #filter { display: none; height: 1; width: 1fr; }
     Input, Input:focus { border: none; height: 1; padding: 0 1; background: $surface; }
     TextArea, TextArea:focus { border: none; padding: 0; background: $surface; }
     """
@@ -99,16 +96,13 @@ class Console(App[int], inherit_bindings=False):
         self.feed = feed
         self.read_only = read_only
         self.options = options
-        self.history = History()
+        self.navigator = Navigator(self)
         self.pending: Action | None = None
         self.paused = False
-        self.undo: Undo | None = None
+        self.reports = Reports()
         self._start = start
-        self._report: tuple[str, str, int] = ("", "", 0)
-        self._notices: list[tuple[int, str, str]] = []
         self._seen = -1
         self._second = 0
-        self._failure: BaseException | None = None
         for name in THEMES:
             self.register_theme(textual_theme(name))
         self.theme = self.look.theme
@@ -125,13 +119,12 @@ class Console(App[int], inherit_bindings=False):
         yield Chrome(self._banner, id="banner")
         yield Container(id="body")
         yield Chrome(self._address, id="address")
-        yield Input(id="filter", select_on_focus=False)
+        yield FilterLine(id="filter")
         yield Chrome(self._footer, id="footer")
         yield GoLine(id="go")
 
     def on_mount(self) -> None:
         """Show the first screen, then connect."""
-        self.query_one("#filter", Input).cursor_blink = False
         self.feed.on_link = self._link_changed
         self.feed.start()
         self.go(self._start)
@@ -170,7 +163,7 @@ class Console(App[int], inherit_bindings=False):
     @property
     def view(self) -> View | None:
         """The screen that is shown."""
-        return self.history.current.view if self.history.current else None
+        return self.navigator.view
 
     def _frame(self) -> None:
         """Hand what changed to the view, once for all that happened since the last time."""
@@ -207,46 +200,21 @@ class Console(App[int], inherit_bindings=False):
     # The frame's lines
 
     def _header(self, width: int) -> list[Line]:
-        return [header_line(self.feed, self.look, width, self._root())]
-
-    def _root(self) -> str:
-        place = self.history.current
-        if place is None:
-            return ""
-        entry = screens.find(place.address.kind)
-        return entry.root or entry.kind
+        return [header_line(self.feed, self.look, width, self.navigator.root)]
 
     def _banner(self, width: int) -> list[Line]:
         row = banner_line(self.feed, self.look)
         return [row.clip(width)] if row else []
 
     def _address(self, width: int) -> list[Line]:
-        text, role, since = self._report
-        row = Line("surface").gap()
-        if text and self.now() - since < REPORT_NS:
-            row.add(text, role)
-            if self.undo is not None:
-                row.add("   u", "accent bold", link="app.undo").add(" undo", "muted")
-        elif self.view is not None:
-            row.add(":" + format_address(self.view.address()), "accent", link="app.go")
-        right = Line()
-        if self.view is not None:
-            right.extend(self.view.status()).gap(2)
-        mode = "read-only" if self.read_only else ""
-        if self.paused:
-            right.add("painting paused", "warn").gap(2)
-        return [row.right(right.add(mode, "warn").gap() if mode else right, width)]
+        return [address_line(self, self.reports.line(self.now()), width)]
 
     def _footer(self, width: int) -> list[Line]:
         if self.pending is not None and self.pending.choices is not None:
-            row = Line("surface").gap().add(self.pending.title, "text bold").gap(3)
-            for action in self.pending.choices():
-                row.add(action.keys[0], "accent bold", link=action.id).gap()
-                row.add(action.label or action.title, "muted", link=action.id).gap(3)
-            return [row.add("esc", "accent bold").add(" leave", "muted").clip(width)]
+            return [choices_line(self.pending.title, self.pending.choices(), width)]
         if isinstance(self.screen, Sheet):
             return []  # The dialog shows its own keys.
-        return [footer_line(self.here(), self.look, width, self.blocked)]
+        return [footer_line(self.here(), width, self.blocked)]
 
     # Navigation
 
@@ -254,79 +222,13 @@ class Console(App[int], inherit_bindings=False):
         """Show another screen, and remember this one."""
         try:
             wanted = parse_address(address) if isinstance(address, str) else address
-            entry = screens.find(wanted.kind)
+            self.navigator.go(wanted)
         except DagnatsError as error:
             self.report(f"{error.message}{f': {error.hint}' if error.hint else ''}", "bad")
-            return
-        if self.view is not None:
-            self.history.keep(self.view.address())
-        view = self._view_for(entry, wanted)
-        self.history.push(Place(wanted, view))
-        self._show(view, wanted)
-
-    def _view_for(self, entry: screens.Entry, wanted: Address) -> View:
-        """A view that shows this kind already, or a new one."""
-        name = f"view-{entry.kind}"
-        if entry.many:
-            name += "-" + "-".join(wanted.ids).encode().hex()[:80]
-        for view in self.query(View):
-            if view.id == name:
-                return view
-        view = screens.make(entry)
-        view.id = name
-        view.display = False
-        self.query_one("#body").mount(view)
-        self._forget_views(view)
-        return view
-
-    def _forget_views(self, new: View) -> None:
-        views = [view for view in self.query(View) if view is not new and view is not self.view]
-        for view in views[: max(0, len(views) + 2 - VIEWS)]:
-            view.remove()
-
-    def _show(self, view: View, address: Address) -> None:
-        for other in self.query(View):
-            if other is not view:
-                other.display = False
-        view.display = True
-        self.pending = None
-        self.call_after_refresh(self._arrive, view, address)
-
-    def _arrive(self, view: View, address: Address) -> None:
-        if view is not self.view or not view.is_attached:
-            return
-        view.navigate(address)
-        view.flush()
-        pane = view.first_focus()
-        if pane is not None and not isinstance(self.screen, Sheet):
-            self.screen.set_focus(pane, scroll_visible=False)
-        self.refresh_chrome()
 
     def back(self) -> None:
         """Return to the place before."""
-        self._step(-1)
-
-    def _step(self, by: int) -> None:
-        if self.view is not None:
-            self.history.keep(self.view.address())
-        place = self.history.step(by)
-        if place is None:
-            if by < 0 and self._root() != "home":
-                self.go("home")
-            return
-        if not place.view.is_attached:
-            place.view = self._view_for(screens.find(place.address.kind), place.address)
-        self._show(place.view, place.address)
-
-    def forward(self) -> None:
-        """Undo a step back."""
-        self._step(1)
-
-    def swap(self) -> None:
-        """Go to the place that was shown before this one."""
-        place = self.history.swap()
-        if place is not None:
-            self.go(place.address)
+        self.navigator.step(-1)
 
     # Actions
 
@@ -426,64 +328,44 @@ class Console(App[int], inherit_bindings=False):
 
     def open_filter(self) -> None:
         """Type a filter for the view."""
-        field = self.query_one("#filter", Input)
-        view = self.view
-        if view is None:
-            return
-        field.value = view.address().text
-        field.display = True
-        self.query_one("#address").display = False
-        field.cursor_position = len(field.value)
-        field.focus()
+        if self.view is not None:
+            self.query_one("#address").display = False
+            self.filter_line.open(self.view.address().text)
 
     def close_filter(self, *, clear: bool) -> None:
         """Back to the list."""
-        field = self.query_one("#filter", Input)
-        if clear and field.value:
-            field.value = ""
-            if self.view is not None:
-                self.view.filter("")
-        field.display = False
+        self.filter_line.close()
         self.query_one("#address").display = True
+        if clear and self.view is not None:
+            self.view.filter("")
         pane = self.view.first_focus() if self.view else None
         self.screen.set_focus(pane, scroll_visible=False)
         self.refresh_chrome()
 
     @property
-    def filtering(self) -> bool:
-        """Whether the filter is being typed."""
-        return bool(self.query_one("#filter", Input).display)
+    def filter_line(self) -> FilterLine:
+        """Where the filter is typed."""
+        return self.query_one(FilterLine)
 
-    def on_input_changed(self, event: Input.Changed) -> None:
+    def on_filter_line_typed(self, event: FilterLine.Typed) -> None:
         """The filter acts as it is typed."""
-        if event.input.id == "filter" and self.filtering and self.view is not None:
-            self.view.filter(event.value)
+        if self.view is not None:
+            self.view.filter(event.text)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def on_filter_line_left(self) -> None:
         """Enter keeps the filter."""
-        if event.input.id == "filter":
-            self.close_filter(clear=False)
+        self.close_filter(clear=False)
 
     # Reports
 
     def report(self, text: str, role: str = "ok", undo: Undo | None = None) -> None:
         """Say in the report line what happened."""
-        self._report = (text, role, self.now())
-        self._notices.append((self.now(), text, role))
-        del self._notices[:-NOTICES]
-        self.undo = undo
+        self.reports.add(self.now(), text, role, undo)
         self.refresh_chrome()
-
-    def notices(self) -> list[Line]:
-        """What was reported in this session, newest first."""
-        return [
-            Line().add(clock(at) + "  ", "muted").add(text, role)
-            for at, text, role in reversed(self._notices)
-        ]
 
     async def take_back(self) -> None:
         """Undo what was reported last, if it can be."""
-        undo, self.undo = self.undo, None
+        undo, self.reports.undo = self.reports.undo, None
         if undo is not None:
             await undo()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from dagnats.services.address import format_address
 from dagnats.tui.actions import Action, effective, key_text
 from dagnats.tui.feed.feed import Feed
 from dagnats.tui.format import age, clock, short, span
@@ -12,6 +14,9 @@ from dagnats.tui.screens import ROOTS
 from dagnats.tui.theme import Look
 from dagnats.tui.widgets.canvas import Canvas
 from dagnats.tui.widgets.text import Make
+
+if TYPE_CHECKING:
+    from dagnats.tui.app import Console
 
 SHOWN_STATES = ("running", "retrying", "waiting", "failed")
 
@@ -99,11 +104,32 @@ def banner_line(feed: Feed, look: Look) -> Line | None:
     return None
 
 
-def footer_line(
-    actions: list[Action], look: Look, width: int, blocked: Callable[[Action], str]
-) -> Line:
+def address_line(app: Console, report: Line | None, width: int) -> Line:
+    """The address or what was just reported; counts, and whether anything can be changed."""
+    row = report
+    if row is None:
+        row = Line("surface").gap()
+        if app.view is not None:
+            row.add(":" + format_address(app.view.address()), "accent", link="app.go")
+    right = Line().extend(app.view.status()) if app.view is not None else Line()
+    if app.paused:
+        right.gap(2).add("held still, p goes on", "warn", link="app.pause")
+    if app.read_only:
+        right.gap(2).add("read-only", "warn")
+    return row.right(right.gap(), width)
+
+
+def choices_line(title: str, choices: list[Action], width: int) -> Line:
+    """What may follow a prefix key."""
+    row = Line("surface").gap().add(title, "text bold").gap(3)
+    for action in choices:
+        row.add(action.keys[0], "accent bold", link=action.id).gap()
+        row.add(action.label or action.title, "muted", link=action.id).gap(3)
+    return row.add("esc", "accent bold").add(" leave", "muted").clip(width)
+
+
+def footer_line(actions: list[Action], width: int, blocked: Callable[[Action], str]) -> Line:
     """The keys that matter here; what cannot be done now is struck out."""
-    del look
     row = Line("surface").gap()
     shown = [action for action in effective(actions) if action.label]
     last = [action for action in shown if action.id in ("app.help", "app.quit")]

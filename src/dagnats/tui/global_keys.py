@@ -63,8 +63,8 @@ def _movements(app: Console) -> list[Action]:
         ),
         going("app.escape", "Clear the filter, or close", lambda: _escape(app), "escape"),
         going("app.back", "Back", app.back, "backspace", "h", "left", "<"),
-        going("app.forward", "Forward again", app.forward, ">"),
-        going("app.swap", "The screen before this one", app.swap, "-"),
+        going("app.forward", "Forward again", lambda: app.navigator.step(1), ">"),
+        going("app.swap", "The screen before this one", app.navigator.swap, "-"),
         going("app.pane", "Next pane", app.action_focus_next, "tab"),
         *(
             going(f"app.{e.kind}", f"{e.title}: {e.help}", lambda k=e.kind: app.go(k), e.key)
@@ -80,7 +80,7 @@ def _tools(app: Console) -> list[Action]:
             keys=("u",),
             title="Undo what was reported last",
             run=app.take_back,
-            off=lambda: "" if app.undo else "there is nothing to undo",
+            off=lambda: "" if app.reports.undo else "there is nothing to undo",
             group="Do",
         ),
         Action(
@@ -122,7 +122,7 @@ def _pause(app: Console) -> None:
 
 
 def _escape(app: Console) -> None:
-    if app.filtering:
+    if app.filter_line.display:
         app.close_filter(clear=True)
     elif app.view is not None and app.view.address().text:
         app.view.filter("")
@@ -138,7 +138,7 @@ async def _theme(app: Console) -> None:
 
 
 async def _notices(app: Console) -> None:
-    lines = app.notices() or [Line().add("Nothing was reported yet.", "muted")]
+    lines = app.reports.lines() or [Line().add("Nothing was reported yet.", "muted")]
     await app.ask(Reading("What was reported in this session", lambda width: lines))
 
 

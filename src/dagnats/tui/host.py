@@ -10,7 +10,6 @@ from textual.widget import Widget
 from dagnats.services.address import Address
 from dagnats.services.session import Session
 from dagnats.tui.actions import Action
-from dagnats.tui.line import Line
 from dagnats.tui.theme import Look
 
 if TYPE_CHECKING:
@@ -93,10 +92,6 @@ class Host(Protocol):
 
     def extra_actions(self) -> Iterable[Action]:
         """Everything the palette offers beside what keys do here."""
-        ...
-
-    def notices(self) -> list[Line]:
-        """What was reported in this session, newest first."""
         ...
 
 

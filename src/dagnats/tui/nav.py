@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dagnats.services.address import Address
+from dagnats.tui import screens
+from dagnats.tui.sheets.base import Sheet
 from dagnats.tui.view import View
+
+if TYPE_CHECKING:
+    from dagnats.tui.app import Console
 
 KEEP = 50
 """Places that are remembered."""
+
+VIEWS = 16
+"""Views that are kept to be gone back to; older ones are made anew."""
 
 
 @dataclass(slots=True)
@@ -62,6 +71,96 @@ class History:
         """The place that was shown last before this one."""
         return self._before
 
-    def views(self) -> set[View]:
-        """The views that can still be gone to."""
-        return {place.view for place in self._places}
+
+class Navigator:
+    """Shows views by their address.
+
+    Args:
+        app: the application whose body they fill.
+    """
+
+    def __init__(self, app: Console) -> None:
+        self._app = app
+        self.history = History()
+
+    @property
+    def view(self) -> View | None:
+        """The view that is shown."""
+        return self.history.current.view if self.history.current else None
+
+    @property
+    def root(self) -> str:
+        """The root screen that what is shown belongs to."""
+        if self.history.current is None:
+            return ""
+        entry = screens.find(self.history.current.address.kind)
+        return entry.root or entry.kind
+
+    def go(self, wanted: Address) -> None:
+        """Show another screen, and remember this one.
+
+        Raises:
+            NotFoundError: there is no such screen.
+        """
+        entry = screens.find(wanted.kind)
+        self._remember()
+        view = self._view_for(entry, wanted)
+        self.history.push(Place(wanted, view))
+        self._show(view, wanted)
+
+    def step(self, by: int) -> None:
+        """Go back or forward; back from the first place is home."""
+        self._remember()
+        place = self.history.step(by)
+        if place is not None:
+            if not place.view.is_attached:
+                place.view = self._view_for(screens.find(place.address.kind), place.address)
+            self._show(place.view, place.address)
+        elif by < 0 and self.root != "home":
+            self.go(Address(kind="home"))
+
+    def swap(self) -> None:
+        """Go to the place that was shown before this one."""
+        place = self.history.swap()
+        if place is not None:
+            self.go(place.address)
+
+    def _remember(self) -> None:
+        if self.view is not None and self.view.is_attached:
+            self.history.keep(self.view.address())
+
+    def _view_for(self, entry: screens.Entry, wanted: Address) -> View:
+        """A view that shows this kind already, or a new one."""
+        name = f"view-{entry.kind}"
+        if entry.many:
+            name += "-" + "-".join(wanted.ids).encode().hex()[:80]
+        for view in self._app.query(View):
+            if view.id == name:
+                return view
+        view = screens.make(entry)
+        view.id = name
+        view.display = False
+        self._app.query_one("#body").mount(view)
+        self._forget(view)
+        return view
+
+    def _forget(self, new: View) -> None:
+        others = [view for view in self._app.query(View) if view not in (new, self.view)]
+        for view in others[: max(0, len(others) + 2 - VIEWS)]:
+            view.remove()
+
+    def _show(self, view: View, address: Address) -> None:
+        for other in self._app.query(View):
+            other.display = other is view
+        self._app.pending = None
+        self._app.call_after_refresh(self._arrive, view, address)
+
+    def _arrive(self, view: View, address: Address) -> None:
+        if view is not self.view or not view.is_attached:
+            return
+        view.navigate(address)
+        view.flush()
+        screen = self._app.screen
+        if not isinstance(screen, Sheet):
+            screen.set_focus(view.first_focus(), scroll_visible=False)
+        self._app.refresh_chrome()

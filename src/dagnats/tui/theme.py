@@ -185,6 +185,9 @@ GLYPHS: dict[str, tuple[str, str]] = {
     "warn": ("▲", "^"),
     "live": ("●", "@"),
     "caret": ("▏", "_"),
+    "critical": ("◆", "*"),
+    "tries": ("\u00d7", "x"),
+    "loops": ("↻", "r"),
 }
 """Name to glyph: the usual one, and the one of ``--ascii``. All are one cell wide."""
 

@@ -135,6 +135,7 @@ class Feed:
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.6, LONGEST_PAUSE_S)
                 continue
+            session.clock = self.now
             self._session = session
         session = self._session
         session.bus.on_disconnect.append(self._lost)

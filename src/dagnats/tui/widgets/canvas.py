@@ -126,11 +126,15 @@ class Canvas(Widget):
             event.stop()
             self.host.act_by_id(found.link)
 
-    def texts(self) -> list[str]:
-        """The rows as plain text: for tests and for printing."""
+    def lines(self) -> list[Line]:
+        """The rows as they are painted: for tests and for printing."""
         if self._stale or self._painted != self.size:
             self._paint(self.size)
-        return [row.text for row in self._lines]
+        return self._lines
+
+    def texts(self) -> list[str]:
+        """The rows as plain text."""
+        return [row.text for row in self.lines()]
 
 
 def _copied(row: Line) -> Line:

@@ -1,0 +1,98 @@
+"""Starting the console in all its forms."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from dagnats.errors import UsageError
+from dagnats.services.contexts import ConnectSettings
+from dagnats.tui.app import Console
+from dagnats.tui.driver import PromptDriver, prompt_escape
+from dagnats.tui.feed.feed import Feed
+from dagnats.tui.replay import replayed
+
+RECORDED = "this is a recording"
+
+
+class Launch(Struct, frozen=True, kw_only=True):
+    """How the console was asked for.
+
+    Args:
+        settings: where to connect.
+        address: the first screen.
+        theme: empty: what suits the terminal.
+        ascii_only: seven-bit glyphs.
+        read_only: why nothing may be changed; empty: it may.
+        replay: a recording to look at instead of a server.
+        mouse: take the mouse; without it the terminal's own selection works.
+        options: what reaches the same server from a shell.
+    """
+
+    settings: ConnectSettings
+    address: str = "home"
+    theme: str = ""
+    ascii_only: bool = False
+    read_only: str = ""
+    replay: str = ""
+    mouse: bool = True
+    options: str = ""
+
+
+@asynccontextmanager
+async def console(launch: Launch) -> AsyncGenerator[Console]:
+    """The application, not running yet.
+
+    Raises:
+        NotFoundError, InvalidError: the recording is none.
+    """
+    if launch.replay:
+        async with replayed(Path(launch.replay)) as feed:
+            yield _app(launch, feed, RECORDED)
+    else:
+        yield _app(launch, Feed(launch.settings), launch.read_only)
+
+
+def _app(launch: Launch, feed: Feed, read_only: str) -> Console:
+    return Console(
+        feed,
+        launch.address,
+        theme=launch.theme,
+        ascii_only=launch.ascii_only,
+        read_only=read_only,
+        options=launch.options,
+    )
+
+
+def run(launch: Launch) -> int:
+    """Take over the terminal until the user leaves.
+
+    Raises:
+        UsageError: there is no terminal that could be taken over.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
+        hint = "print a view instead: dagnats ui --print ':runs'"
+        raise UsageError("the console needs a terminal", hint)
+    prompt_escape()
+    return asyncio.run(_run(launch))
+
+
+async def _run(launch: Launch) -> int:
+    async with console(launch) as app:
+        if sys.platform != "win32":
+            app.driver_class = PromptDriver
+        return await app.run_async(mouse=launch.mouse) or app.return_code or 0
+
+
+async def show(launch: Launch, width: int, height: int, *, colours: bool) -> str:
+    """A view as text."""
+    from dagnats.tui.printing import printed
+
+    async with console(launch) as app:
+        return await printed(app, width, height, colours=colours)
