@@ -88,6 +88,40 @@ class BrokenLock(Wire):
     run_id: str = always("")
 
 
+class EngineMember(Wire):
+    """A server's engine, active or standing by. Ours: bucket ``leases``.
+
+    Args:
+        id: made anew by every process.
+        machine: identifies a boot of a machine; empty where that cannot be known.
+        process: tells apart processes that had the same pid.
+        since: when it began to be what it is.
+        epoch: which one in the succession of active engines it is; 0 when standing by.
+    """
+
+    id: str = always("")
+    host: str = always("")
+    pid: int = always(0)
+    machine: str = ""
+    process: str = ""
+    since: str = always(ZERO_TIME)
+    epoch: int = 0
+
+
+class EngineEpoch(Wire):
+    """The last engine that was active. Ours: key ``epoch`` of bucket ``engine_state``.
+
+    Args:
+        epoch: its number.
+        holder: its id.
+        closed: it ended in good order and writes nothing any more.
+    """
+
+    epoch: int = always(0)
+    holder: str = always("")
+    closed: bool = False
+
+
 class WorkerRegistration(Wire):
     """One worker in the directory, refreshed every 30 s."""
 

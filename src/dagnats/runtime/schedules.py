@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 from dagnats.errors import InvalidError
 from dagnats.model.codec import decode, encode, raw
 from dagnats.model.event import Event, EventType, StartPayload
 from dagnats.model.records import ScheduledRun
+from dagnats.model.times import read_time
 from dagnats.runtime.oversize import fitting
+from dagnats.wire.features import Features
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.puller import Delivery, Puller
 from dagnats.wire.stores import Stores
@@ -24,24 +27,37 @@ class Schedules:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
-    async def run(self, puller: Puller) -> None:
+    async def run(self, puller: Puller, features: Features) -> None:
         """Work until cancelled."""
         while True:
             for delivery in await puller.take():
                 with contextlib.suppress(InvalidError):
-                    await self._one(delivery)
+                    left = await self._one(delivery, features)
+                    if left > 0:
+                        delivery.nak(left)
+                        continue
                 delivery.ack()
 
-    async def _one(self, delivery: Delivery) -> None:
+    async def _one(self, delivery: Delivery, features: Features) -> int:
+        """What is left, in ns, of the time to wait with this delivery."""
         record = decode(delivery.data, ScheduledRun)
-        if not delivery.subject.startswith("scheduled.fire."):
+        left = (read_time(record.run_at) or 0) - time.time_ns()
+        if delivery.subject.startswith("scheduled.fire."):
+            await self._due(record)
+        elif features.schedules:
             headers = {
                 "Nats-Schedule": f"@at {record.run_at}",
                 "Nats-Schedule-Target": f"scheduled.fire.{record.run_id}",
             }
             subject = f"scheduled.at.{record.run_id}"
             await self._stores.publisher.publish(Outgoing(subject, encode(record), headers=headers))
-            return
+        elif left <= 0:
+            await self._due(record)
+        else:
+            return left
+        return 0
+
+    async def _due(self, record: ScheduledRun) -> None:
         kept = await self._stores.scheduled.get(record.run_id)
         if kept is None or kept.value.status != "scheduled":
             return

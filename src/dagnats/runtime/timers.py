@@ -7,6 +7,7 @@ within milliseconds has a timeout as well) costs nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -16,11 +17,14 @@ from dagnats.engine.effects import CancelTimers, SetTimer
 from dagnats.errors import DagnatsError
 from dagnats.model.codec import Wire, encode
 from dagnats.model.event import Event
-from dagnats.model.times import SECOND, format_time
+from dagnats.model.times import SECOND, format_time, read_time
 from dagnats.wire import subjects
 from dagnats.wire.connection import Bus
-from dagnats.wire.publisher import Outgoing
+from dagnats.wire.features import Features
+from dagnats.wire.publisher import Ack, Outgoing
+from dagnats.wire.puller import Delivery
 
+STREAM = "SLEEP_TIMERS"
 SOON = 2 * SECOND
 """Timers due within this are fired from memory: the server's tick is 250 ms."""
 
@@ -32,6 +36,13 @@ class TimerBody(Wire):
 
     event: Event
     msg_id: str = ""
+
+
+class Purge(Struct, frozen=True):
+    """Timers on a subject pattern with a sequence lower than ``below``."""
+
+    subject: str
+    below: int
 
 
 class _Timer(Struct):
@@ -50,11 +61,20 @@ class Timers:
 
     def __init__(self, bus: Bus, fire: Callable[[Event, str], None]) -> None:
         self._bus = bus
+        self._replace: dict[str, str] = {}
+        self._bound = 0
         self._fire = fire
         self._timers: dict[_Key, _Timer] = {}
         self._of_run: dict[str, set[_Key]] = {}
         self._unwritten: dict[_Key, _Timer] = {}
         self._purges: set[str] = set()
+
+    async def start(self, features: Features) -> None:
+        """Learn how far earlier engines' timers reach, before any is set."""
+        if not features.schedules:
+            # A schedule replaces the one before it by itself; a plain message has to say so.
+            self._replace = {"Nats-Rollup": "sub"}
+        self._bound = (await self._bus.api(f"STREAM.INFO.{STREAM}"))["state"]["last_seq"]
 
     def set(self, effect: SetTimer) -> None:
         """Set a timer."""
@@ -99,7 +119,7 @@ class Timers:
 
     def unwritten(self) -> list[Outgoing]:
         """The messages that make the timers set since the last call durable."""
-        made = [_scheduled(timer.effect) for timer in self._unwritten.values()]
+        made = [_scheduled(timer.effect, self._replace) for timer in self._unwritten.values()]
         for key, timer in list(self._unwritten.items()):
             timer.written = True
             if timer.handle is None:
@@ -108,15 +128,27 @@ class Timers:
         self._unwritten.clear()
         return made
 
-    async def purge(self) -> None:
+    def stored(self, acks: list[Ack]) -> None:
+        """What :meth:`unwritten` gave is stored; other streams do not matter."""
+        self._bound = max([self._bound, *(ack.seq for ack in acks if ack.stream == STREAM)])
+
+    def cancelled(self) -> list[Purge]:
+        """Timers to take out of the stream: of those stored so far, not of what comes now.
+
+        A step may have been given a new timer under the same name since, by us or, if we were
+        deposed, by another engine.
+        """
+        purges = [Purge(subject, self._bound + 1) for subject in self._purges]
+        self._purges.clear()
+        return purges
+
+    async def purge(self, purges: list[Purge]) -> None:
         """Take cancelled timers out of the stream."""
-        purges, self._purges = self._purges, set()
-        for subject in purges:
-            try:
-                await self._bus.api("STREAM.PURGE.SLEEP_TIMERS", {"filter": subject})
-            except DagnatsError:
-                self._purges.add(subject)  # It would fire into a guard; try again later.
-                return
+        for purge in purges:
+            body = {"filter": purge.subject, "seq": purge.below}
+            # One that stays fires into a guard.
+            with contextlib.suppress(DagnatsError):
+                await self._bus.api(f"STREAM.PURGE.{STREAM}", body)
 
     def stop(self) -> None:
         """Forget everything; what was written stays with NATS."""
@@ -124,11 +156,23 @@ class Timers:
             self._drop(key)
 
 
-def _scheduled(effect: SetTimer) -> Outgoing:
+def due(delivery: Delivery) -> int:
+    """When a timer that arrives as it was set is due, ns since 1970; 0 for one that has fired.
+
+    Servers without schedules deliver timers at once, to be put off until they are due.
+    """
+    if not delivery.subject.startswith("sleep.at."):
+        return 0
+    text = delivery.header("Nats-Schedule")
+    return read_time(text.removeprefix("@at ")) or 0
+
+
+def _scheduled(effect: SetTimer, more: dict[str, str]) -> Outgoing:
     event = effect.event
     headers = {
         "Nats-Schedule": f"@at {format_time(effect.due)}",
         "Nats-Schedule-Target": subjects.timer_fire(event.run_id),
+        **more,
     }
     body = encode(TimerBody(event=event, msg_id=effect.msg_id))
     subject = subjects.timer_at(event.run_id, effect.kind, event.step_id or "run")

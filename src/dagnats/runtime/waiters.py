@@ -30,7 +30,7 @@ class Waiters:
 
     async def load(self) -> None:
         """Read the waiters that an earlier engine left."""
-        async for entry in self._stores.waiters.scan():
+        async for entry in self._stores.waiters.scan("*.*.>"):
             self._remember(entry.value, 0)
 
     def _remember(self, waiter: EventWaiter, since: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar, cast
 
@@ -23,6 +23,7 @@ from dagnats.wire.subjects import is_key
 
 T = TypeVar("T")
 _PAGE = 500
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 _ANSWER = 5.0
 """Seconds a batched read may wait for its next entry."""
 _WATCHED = 10_000
@@ -82,6 +83,10 @@ class Bucket(Generic[T]):
         """A write of ``value``, to be published with others."""
         return Outgoing(self.subject(key), _encoded(value))
 
+    def revised(self, key: str, value: T, revision: int) -> Outgoing:
+        """A write of ``value`` that is refused unless the key is still at ``revision``."""
+        return Outgoing(self.subject(key), _encoded(value), headers={_EXPECTED: str(revision)})
+
     def erasure(self, key: str) -> Outgoing:
         """A deletion of ``key``, to be published with others."""
         return Outgoing(self.subject(key), b"", headers={"KV-Operation": "DEL"})
@@ -97,21 +102,40 @@ class Bucket(Generic[T]):
             return None
         return Entry(bare.key, self._decode(bare.value), bare.revision, bare.timestamp_ns)
 
+    async def latest(self, key: str) -> tuple[T | None, int]:
+        """The value of one key, and its revision; see :meth:`latest_many`."""
+        return (await self.latest_many([key])).get(key, (None, 0))
+
+    async def latest_many(self, keys: Collection[str]) -> dict[str, tuple[T | None, int]]:
+        """The values of keys, and the revisions to give to :meth:`revised`.
+
+        A key that was never written is missing; one whose value was deleted, or cannot be decoded,
+        has none.
+        """
+        found: dict[str, tuple[T | None, int]] = {}
+        async for bare in self._several(list(keys)):
+            entry = self._readable(bare)
+            found[bare.key] = (entry.value if entry else None), bare.revision
+        return found
+
+    async def _several(self, keys: list[str]) -> AsyncIterator[Entry[bytes | None]]:
+        if len(keys) == 1:  # Half the trouble of asking for several.
+            bare = await self._raw(keys[0])
+            if bare is not None:
+                yield bare
+            return
+        for at in range(0, len(keys), _PAGE):
+            page = keys[at : at + _PAGE]
+            async for bare in self._batch({"multi_last": [self.subject(key) for key in page]}):
+                yield bare
+
     async def get_many(self, keys: Iterable[str]) -> dict[str, Entry[T]]:
         """The readable entries of those keys that exist."""
-        wanted = list(keys)
         found: dict[str, Entry[T]] = {}
-        if len(wanted) == 1:
-            bare = await self._raw(wanted[0])  # Half the trouble of asking for several.
-            entry = self._readable(bare) if bare is not None else None
-            return {} if entry is None else {entry.key: entry}
-        for at in range(0, len(wanted), _PAGE):
-            page = wanted[at : at + _PAGE]
-            body: dict[str, object] = {"multi_last": [self.subject(key) for key in page]}
-            async for bare in self._batch(body):
-                entry = self._readable(bare)
-                if entry is not None:
-                    found[entry.key] = entry
+        async for bare in self._several(list(keys)):
+            entry = self._readable(bare)
+            if entry is not None:
+                found[entry.key] = entry
         return found
 
     def _readable(self, bare: Entry[bytes | None]) -> Entry[T] | None:
@@ -206,7 +230,7 @@ class Bucket(Generic[T]):
     async def _guarded(
         self, subject: str, data: bytes, revision: int, headers: dict[str, str]
     ) -> int:
-        headers = {"Nats-Expected-Last-Subject-Sequence": str(revision), **headers}
+        headers = {_EXPECTED: str(revision), **headers}
         try:
             return (await self._publisher.publish(Outgoing(subject, data, headers=headers))).seq
         except PublishError as error:

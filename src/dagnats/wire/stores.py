@@ -12,6 +12,7 @@ from dagnats.model.records import (
     ApprovalToken,
     AuditEvent,
     DebounceEntry,
+    EngineMember,
     EventWaiter,
     ScheduledRun,
     ServiceRecord,
@@ -91,7 +92,7 @@ class Stores:
         self.signals = Bucket(bus, publisher, "signals", bytes)
         self.checkpoints = Bucket(bus, publisher, "checkpoints", bytes)
         self.audit = Bucket(bus, publisher, "console_audit", AuditEvent)
-        self.leases = Bucket(bus, publisher, "leases", bytes)
+        self.leases = Bucket(bus, publisher, "leases", EngineMember)
 
     async def read_since(
         self, stream: str, subject: str, since: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from msgspec import Struct
@@ -9,6 +10,7 @@ from msgspec import Struct
 from dagnats.errors import DagnatsError, NotFoundError, RefusedError
 from dagnats.model.times import DAY, HOUR, MINUTE, SECOND
 from dagnats.wire.connection import Bus
+from dagnats.wire.features import Features
 
 DEFAULT_STORE = 10 * 1024**3
 """Bytes assumed for a store without a limit."""
@@ -86,6 +88,11 @@ BUCKETS: dict[str, int] = {
 ENGINE = "orchestrator"
 """The engine's durable consumer."""
 
+FLOOR = "$KV.engine_state.floor"
+"""Where an engine notes what is acknowledged while it makes its consumer anew."""
+
+_HISTORY = "WORKFLOW_HISTORY"
+
 
 async def provision(bus: Bus, store_bytes: int = 0, replicas: int = 1) -> list[str]:
     """Create what is missing; what is there already is left as it is.
@@ -99,16 +106,18 @@ async def provision(bus: Bus, store_bytes: int = 0, replicas: int = 1) -> list[s
         One line per difference that was found and left alone.
 
     Raises:
-        RefusedError: another engine is attached to this NATS.
+        RefusedError: another engine is attached to this NATS, or it is too old.
     """
+    features = await Features.of(bus)
+    await _refuse_other_makes(bus)
     drift: list[str] = []
     wanted = [_stream_config(spec, store_bytes or DEFAULT_STORE, replicas) for spec in STREAMS]
     wanted += [_bucket_config(name, ttl, replicas) for name, ttl in BUCKETS.items()]
     for config in wanted:
         drift += await _ensure_stream(bus, config)
     await _ensure_engine(bus)
-    for stream, consumer in CONSUMERS:
-        await _ensure_consumer(bus, stream, consumer)
+    for stream, config in CONSUMERS:
+        await _ensure_consumer(bus, stream, consumer_config(config["name"], features))
     return drift
 
 
@@ -195,6 +204,17 @@ CONSUMERS = (
 )
 
 
+_WITHOUT_SCHEDULES: dict[str, dict[str, Any]] = {
+    # Where the server keeps no schedules, timers wait in the consumer, each put off until it is
+    # due (wire.md 6.6): all of them count as being acknowledged.
+    config["name"]: config
+    for config in (
+        _consumer("sleep-timer", ["sleep.at.>", "sleep.fire.>"], max_ack_pending=-1),
+        _consumer("scheduled-run-timer", ["scheduled.>"], max_ack_pending=-1),
+    )
+}
+
+
 async def _ensure_consumer(bus: Bus, stream: str, config: dict[str, Any]) -> None:
     try:
         await bus.api(f"CONSUMER.INFO.{stream}.{config['name']}")
@@ -203,23 +223,55 @@ async def _ensure_consumer(bus: Bus, stream: str, config: dict[str, Any]) -> Non
         await bus.api(f"CONSUMER.DURABLE.CREATE.{stream}.{config['name']}", body)
 
 
-async def _ensure_engine(bus: Bus) -> None:
-    """The engine's consumer acknowledges in bulk; one made by Go is taken over where it stands."""
+def consumer_config(name: str, features: Features) -> dict[str, Any]:
+    """The configuration of one of :data:`CONSUMERS` on this server."""
+    config = next(config for _, config in CONSUMERS if config["name"] == name)
+    return config if features.schedules else _WITHOUT_SCHEDULES.get(name, config)
+
+
+def engine_config(floor: int = 0) -> dict[str, Any]:
+    """The configuration of the engine's consumer, from after ``floor`` on."""
     config = _consumer(ENGINE, ["history.>"], ack_policy="all", max_ack_pending=100_000)
-    stream = "WORKFLOW_HISTORY"
+    if not floor:
+        return config
+    return config | {"deliver_policy": "by_start_sequence", "opt_start_seq": floor + 1}
+
+
+async def _engine_info(bus: Bus) -> dict[str, Any] | None:
     try:
-        info = await bus.api(f"CONSUMER.INFO.{stream}.{ENGINE}")
+        return await bus.api(f"CONSUMER.INFO.{_HISTORY}.{ENGINE}")
     except NotFoundError:
-        await _ensure_consumer(bus, stream, config)
-        return
-    if info["config"].get("ack_policy") == "all":
-        return
-    if info.get("num_waiting"):
+        return None
+
+
+async def _refuse_other_makes(bus: Bus) -> None:
+    """Ours acknowledges in bulk; another's that pulls just now is at work (decisions.md 1)."""
+    info = await _engine_info(bus)
+    if info and info["config"].get("ack_policy") != "all" and info.get("num_waiting"):
         raise RefusedError(
             "another DagNats engine is attached to this NATS",
             "stop it first: two engines of different make must not share one NATS",
         )
-    start = info["ack_floor"]["stream_seq"] + 1
-    await bus.api(f"CONSUMER.DELETE.{stream}.{ENGINE}")
-    config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": start}
-    await _ensure_consumer(bus, stream, config)
+
+
+async def _ensure_engine(bus: Bus) -> None:
+    """The engine's consumer acknowledges in bulk; one made by Go is taken over where it stands."""
+    info = await _engine_info(bus)
+    if info is None:
+        await _ensure_consumer(bus, _HISTORY, engine_config(await _floor(bus)))
+        return
+    if info["config"].get("ack_policy") == "all":
+        return
+    await bus.api(f"CONSUMER.DELETE.{_HISTORY}.{ENGINE}")
+    await _ensure_consumer(bus, _HISTORY, engine_config(info["ack_floor"]["stream_seq"]))
+
+
+async def _floor(bus: Bus) -> int:
+    """What was acknowledged when an engine was killed while it made its consumer anew."""
+    try:
+        found = await bus.api("STREAM.MSG.GET.KV_engine_state", {"last_by_subj": FLOOR})
+    except NotFoundError:
+        return 0
+    state = (await bus.api(f"STREAM.INFO.{_HISTORY}"))["state"]
+    # A history that was deleted and made anew counts from the beginning.
+    return min(int(base64.b64decode(found["message"]["data"])), state["last_seq"])
