@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from dagnats import __version__
 from dagnats.errors import DagnatsError, InvalidError, NotFoundError
 from dagnats.model.codec import ABSENT, encode, is_absent
 from dagnats.model.files import read_workflow
@@ -18,7 +16,7 @@ from dagnats.server.rooms import Context
 from dagnats.services import run_events, run_query, runs, workflow_files
 from dagnats.services.run_documents import RunDocument, run_document
 from dagnats.services.session import Session
-from dagnats.wire.micro import Endpoint, MicroService
+from dagnats.wire.micro import Endpoint, MicroService, service_version
 
 log = logging.getLogger("dagnats.micro")
 
@@ -50,7 +48,7 @@ class MicroRoom:
     def __init__(self, context: Context) -> None:
         bus = context.session.bus
         self._session = Session(bus, context.session.stores, actor="nats-api")
-        self._service = MicroService(bus, NAME, _version(), DESCRIPTION)
+        self._service = MicroService(bus, NAME, service_version(), DESCRIPTION)
 
     async def start(self) -> None:
         """Begin to answer."""
@@ -106,8 +104,3 @@ async def _get(session: Session, data: bytes) -> RunDocument:
     except NotFoundError:
         raise NotFoundError("workflow run not found") from None
     return RunDocument.of(run_document(run), await run_events.trace_id(session, run))
-
-
-def _version() -> str:
-    """Ours if it is a bare semantic version: micro services take no other."""
-    return __version__ if re.fullmatch(r"\d+\.\d+\.\d+", __version__) else "0.0.0-dev"

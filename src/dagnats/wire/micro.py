@@ -7,12 +7,14 @@ a slow one holds no other up.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 from nats.micro.request import Request
 from nats.micro.service import Service, ServiceConfig
 
+from dagnats import __version__
 from dagnats.wire.connection import Bus
 
 MAX_AT_ONCE = 64
@@ -88,3 +90,8 @@ class MicroService:
             await asyncio.wait(tuple(self._running), timeout=5)
         for task in tuple(self._running):
             task.cancel()
+
+
+def service_version() -> str:
+    """Ours if it is a bare semantic version: micro services take no other."""
+    return __version__ if re.fullmatch(r"\d+\.\d+\.\d+", __version__) else "0.0.0-dev"

@@ -15,6 +15,7 @@ from dagnats.model.validate import validate_trigger
 from dagnats.runtime.keeper import Keeper
 from dagnats.runtime.triggers.cron import CronTriggers
 from dagnats.runtime.triggers.debounce import Debouncer
+from dagnats.runtime.triggers.external import ExternalTriggers
 from dagnats.runtime.triggers.firing import Firing
 from dagnats.runtime.triggers.http import HttpTriggers
 from dagnats.runtime.triggers.subjects import SubjectTriggers
@@ -77,6 +78,7 @@ class TriggerService:
             "subject": self._subjects,
             "webhook": self.http,
             "http": self.http,
+            "external": ExternalTriggers(stores),
         }
         self._known: dict[str, Entry[TriggerDef]] = {}
         self._failed: dict[str, float] = {}
@@ -167,11 +169,10 @@ class TriggerService:
 
     async def _activate(self, entry: Entry[TriggerDef], *, live: bool) -> str:
         """Activate a trigger; why that failed, or nothing."""
-        kind = self._kinds.get(trigger_kind(entry.value))
-        if kind is None:
-            return ""
         try:
-            await kind.add(entry.value, entry.timestamp_ns, live=live)
+            await self._kinds[trigger_kind(entry.value)].add(
+                entry.value, entry.timestamp_ns, live=live
+            )
         except DagnatsError as error:
             self._failed[entry.key] = time.monotonic() + RETRY_S
             return error.message
