@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from msgspec import Raw, Struct
 
@@ -84,13 +85,16 @@ class DeadGroup(Struct, frozen=True, kw_only=True):
     """Dead letters that failed in the same way.
 
     Args:
-        fingerprint: the task and its error, without numbers and ids.
+        fingerprint: the task and its error, without numbers and ids; or what else they were
+            grouped by.
+        id: four hex digits that stand for it.
         first, last: times of the oldest and newest.
         sample: the newest error text.
         sequences: every entry, oldest first.
     """
 
     fingerprint: str
+    id: str
     task: str
     count: int
     first: str
@@ -272,24 +276,42 @@ def fingerprint(letter: DeadLetter) -> str:
     return f"{letter.task}: {' '.join(text.split())}"
 
 
-def group_dead(entries: Iterable[DeadLetter]) -> list[DeadGroup]:
-    """Dead letters by kind of failure, the most frequent first."""
+GROUPINGS: dict[str, Callable[[DeadLetter], str]] = {
+    "error": fingerprint,
+    "step": lambda letter: f"{letter.task} / {letter.step_id}",
+    "task": lambda letter: letter.task,
+    "run": lambda letter: letter.run_id,
+}
+"""What dead letters can be grouped by."""
+
+
+def group_dead(
+    entries: Iterable[DeadLetter], kind_of: Callable[[DeadLetter], str] = fingerprint
+) -> list[DeadGroup]:
+    """Dead letters by kind of failure, the most frequent first.
+
+    Args:
+        entries: the letters.
+        kind_of: what those of a group have in common; see :data:`GROUPINGS`.
+    """
     kinds: dict[str, list[DeadLetter]] = {}
     for letter in sorted(entries, key=lambda letter: letter.sequence):
-        kinds.setdefault(fingerprint(letter), []).append(letter)
-    groups = [
-        DeadGroup(
-            fingerprint=kind,
-            task=letters[0].task,
-            count=len(letters),
-            first=letters[0].timestamp,
-            last=letters[-1].timestamp,
-            sample=letters[-1].error,
-            sequences=[letter.sequence for letter in letters],
-        )
-        for kind, letters in kinds.items()
-    ]
+        kinds.setdefault(kind_of(letter), []).append(letter)
+    groups = [_group(kind, letters) for kind, letters in kinds.items()]
     return sorted(groups, key=lambda group: (-group.count, group.fingerprint))
+
+
+def _group(kind: str, letters: list[DeadLetter]) -> DeadGroup:
+    return DeadGroup(
+        fingerprint=kind,
+        id=hashlib.sha256(kind.encode()).hexdigest()[:4],
+        task=letters[0].task,
+        count=len(letters),
+        first=letters[0].timestamp,
+        last=letters[-1].timestamp,
+        sample=letters[-1].error,
+        sequences=[letter.sequence for letter in letters],
+    )
 
 
 _CLASSES = (
