@@ -65,6 +65,8 @@ def _print(found: Status) -> None:
     out(f"JetStream:   {found.jetstream} ({found.stream_count} streams)")
     out(f"Active runs: {found.active_runs}")
     out(f"Engine:      {_engine_text(found)}")
+    for engine in found.engines if len(found.engines) > 1 else ():
+        out(f"  {engine.state:<9} {one_line(engine.host)} (process {engine.pid})")
     if found.streams:
         out("\nStreams:")
         print_table(found.streams, _STREAM_COLUMNS, indent="  ")

@@ -27,6 +27,7 @@ from dagnats.wire.publisher import Outgoing
 from dagnats.wire.stores import Stores
 
 LEASE = "engine"
+STANDBY = "standby."
 EPOCH = "epoch"
 
 RENEW_S = 1.0
@@ -157,7 +158,7 @@ class Lease:
         self._on_standby(holder)
         if time.monotonic() - self._announced > ANNOUNCE_S:
             self._announced = time.monotonic()
-            await self._stores.leases.put(f"standby.{self._me.id}", self._me)
+            await self._stores.leases.put(f"{STANDBY}{self._me.id}", self._me)
 
     async def _succeed(self) -> int:
         """Fence the engine before us, unless it said goodbye, and take the next number."""
@@ -172,7 +173,7 @@ class Lease:
         self._me.since = format_time(time.time_ns())
         mine = EngineEpoch(epoch=self._me.epoch, holder=self._me.id)
         await state.update(EPOCH, encode(mine), revision)
-        await self._stores.leases.delete(f"standby.{self._me.id}")
+        await self._stores.leases.delete(f"{STANDBY}{self._me.id}")
         return self._me.epoch
 
     # --- keeping it ---------------------------------------------------------------------------
@@ -226,7 +227,7 @@ class Lease:
         leases, state = self._stores.leases, self._stores.engine_state
         with contextlib.suppress(DagnatsError, TimeoutError):
             async with asyncio.timeout(RELEASE_S):
-                await leases.delete(f"standby.{self._me.id}")
+                await leases.delete(f"{STANDBY}{self._me.id}")
                 if time.monotonic() >= self._deadline:
                     return
                 last, revision = await state.latest(EPOCH)

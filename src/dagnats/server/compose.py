@@ -208,11 +208,11 @@ class Server:
         engine = Engine(session.stores, on_transition=log_transition)
         task = self._engine = asyncio.create_task(engine.run(), name="engine")
         try:
-            ready = asyncio.ensure_future(engine.ready())
-            await asyncio.wait({ready, task}, return_when=asyncio.FIRST_COMPLETED)
-            ready.cancel()
+            settled = asyncio.ensure_future(engine.settled())
+            await asyncio.wait({settled, task}, return_when=asyncio.FIRST_COMPLETED)
+            settled.cancel()
             if not task.done():
-                self._progress.step("orchestrator started")
+                self._progress.step(_begun(engine))
             yield
         finally:
             self._progress.step("stopping orchestrator...")
@@ -263,6 +263,12 @@ def external(settings: Settings) -> ConnectOptions:
         tls_key=settings.nats_key,
         name="dagnats-serve",
     )
+
+
+def _begun(engine: Engine) -> str:
+    if engine.holder is None:
+        return "orchestrator started"
+    return f"orchestrator stands by: active is {engine.holder.host} ({engine.holder.pid})"
 
 
 async def _quorum(bus: Bus) -> None:

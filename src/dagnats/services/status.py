@@ -10,12 +10,14 @@ from msgspec import Struct
 from dagnats.model.run import RunStatus, WorkflowRun
 from dagnats.model.times import SECOND, read_time
 from dagnats.services.control import PauseState, paused
+from dagnats.services.engines import EngineInfo, list_engines
 from dagnats.services.infos import (
     QueueRow,
     consumer_info,
     list_queues,
     stream_info,
     stream_infos,
+    subject_counts,
 )
 from dagnats.services.run_query import RunQuery, created_ns, scan_runs
 from dagnats.services.session import Session
@@ -79,6 +81,7 @@ class Status(Struct, frozen=True, kw_only=True):
 
     Args:
         engine: whether an engine is attached: ``running`` or ``none``.
+        engines: the active engine and those that stand by.
         paused: what is held back.
         server_version: of nats-server.
         detail: queues, dead letters and lag; ``None`` unless asked for.
@@ -94,6 +97,7 @@ class Status(Struct, frozen=True, kw_only=True):
     engine: str
     paused: PauseState
     server_version: str
+    engines: list[EngineInfo] = []
     cancelled_tasks_skipped: int = 0
     unreadable_runs: int = 0
     detail: StatusDetail | None = None
@@ -130,6 +134,7 @@ async def get_status(session: Session, detail: bool = False) -> Status:
         engine="running" if engine and engine.get("num_waiting") else "none",
         paused=await paused(session),
         server_version=session.server_version,
+        engines=await list_engines(session) if account else [],
         cancelled_tasks_skipped=await cancelled_tasks_skipped(session),
         unreadable_runs=session.stores.runs.unreadable - before,
         detail=await _detail(session, engine) if detail else None,
@@ -213,6 +218,8 @@ async def _timers(session: Session) -> int:
     if info is None:
         return 0
     if info["config"].get("retention") == "workqueue":
-        return info["state"]["messages"]
+        # What fences a deposed engine off lies there too.
+        fences = await subject_counts(session, TIMERS, "sleep.fenced.>")
+        return info["state"]["messages"] - sum(fences.values())
     consumer = await consumer_info(session, TIMERS, "sleep-timer") or {}
     return consumer.get("num_pending", 0) + consumer.get("num_ack_pending", 0)
