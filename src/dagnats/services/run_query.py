@@ -249,12 +249,12 @@ async def _first_snapshot(session: Session, run_id: str) -> None:
 
 
 async def get_run(session: Session, run_id: str) -> RunView:
-    """A run and the definition it is pinned to.
+    """A run and the definition it is pinned to; waited for if it was started a moment ago.
 
     Raises:
-        NotFoundError: there is no such run.
+        NotFoundError: there is no such run, or no engine took it up in time.
     """
-    run = await find_run(session, run_id)
+    run = await appearing_run(session, run_id)
     return RunView(run, await definition_of(session, run))
 
 

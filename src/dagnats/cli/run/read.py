@@ -132,7 +132,7 @@ def status(run_id: RunId = "", last: Last = False) -> None:
 
 
 async def _status(ref: str, last: bool) -> None:
-    from dagnats.services.run_query import appearing_run, get_run
+    from dagnats.services.run_query import get_run
     from dagnats.services.schedules import get_schedule
 
     async with session() as opened:
@@ -141,7 +141,6 @@ async def _status(ref: str, last: bool) -> None:
             schedule = await get_schedule(opened, found.run_id)
             show(schedule, lambda: print_schedule(schedule), name=found.run_id)
             return
-        await appearing_run(opened, found.run_id)
         view = await get_run(opened, found.run_id)
         show(view.run, lambda: print_run(view), name=found.run_id)
 
