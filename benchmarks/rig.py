@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import subprocess
 import sys
@@ -69,6 +70,7 @@ class Rig:
 
     def __init__(self, bus: Bus, pids: dict[str, int]) -> None:
         self.bus = bus
+        self.url = bus.options.url
         self.pids = pids
         self.stores = Stores(bus)
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -152,7 +154,7 @@ async def rig(sync: str) -> AsyncIterator[Rig]:
         bus = await connect(ConnectOptions(url=server.url, name="benchmark driver"))
         try:
             await provision(bus)
-            pids = {"server": server.pid}
+            pids = {"server": server.pid, "driver": os.getpid()}
             for role in ("engine", "worker"):
                 child = _start(role, server.url)
                 children.append(child)

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import nats
 import uvloop
 
 from benchmarks import meter
@@ -35,13 +36,15 @@ Row = dict[str, Any]
 
 async def reference(made: Rig, count: int) -> float:
     """JetStream publishes a second, each awaited before the next."""
-    js = made.bus.nc.jetstream()
+    client = await nats.connect(made.url)  # As the library has it, without our fast lane.
+    js = client.jetstream()
     await js.add_stream(name="BENCH", subjects=["bench.>"])
     began = time.perf_counter()
     for _ in range(count):
         await js.publish("bench.x", PAYLOAD)
     rate = count / (time.perf_counter() - began)
     await js.delete_stream("BENCH")
+    await client.close()
     return rate
 
 
@@ -136,10 +139,9 @@ async def startup_list(rounds: int) -> Row:
     """``run list`` against a live server."""
     async with rig("2m") as made:
         command = str(Path(sys.executable).with_name("dagnats"))
-        url = f"nats://127.0.0.1:{made.bus.nc.connected_url.port}"
         cases = {
             "python -c pass": [sys.executable, "-c", "pass"],
-            "dagnats run list": [command, "run", "list", "--server", url],
+            "dagnats run list": [command, "run", "list", "--server", made.url],
         }
         return await asyncio.to_thread(_timed, cases, rounds)
 
@@ -168,7 +170,16 @@ def show_mode(result: Row) -> None:
 
 def show_rows(rows: list[Row]) -> None:
     """Print loads as a table."""
-    head = ("load", "runs/s", "steps/s", "x ref", "p50 ms", "p99 ms", "us/step srv/eng/wrk", "RSS")
+    head = (
+        "load",
+        "runs/s",
+        "steps/s",
+        "x ref",
+        "p50 ms",
+        "p99 ms",
+        "us/step srv/drv/eng/wrk",
+        "RSS",
+    )
     print("{:<30}{:>9}{:>10}{:>8}{:>9}{:>9}  {:<22}{}".format(*head))
     for row in rows:
         micro = "/".join(f"{value:.0f}" for value in row["cpu_us_per_step"].values())

@@ -156,10 +156,6 @@ def _to_map(turn: Turn) -> None:
         turn.failed.append((step.id, error))
 
 
-def _queued(turn: Turn, step: StepDef, state: StepState) -> None:
-    del turn, step, state  # Our own record; it tells readers what we know already.
-
-
 def _started(turn: Turn, step: StepDef, state: StepState) -> None:
     if state.wake_at or state.started_at:
         return
@@ -230,7 +226,6 @@ _HANDLERS: dict[str, Callable[[Turn], None]] = {
     EventType.WORKFLOW_OVERFLOW: _overflow,
     EventType.WORKFLOW_REOPENED: operator.reopen,
     EventType.STEP_OVERRIDE: operator.override,
-    EventType.STEP_QUEUED: _of_step(_queued),
     EventType.STEP_STARTED: _of_step(_started),
     EventType.STEP_COMPLETED: _of_step(_completed),
     EventType.STEP_FAILED: _of_step(_failed),

@@ -336,8 +336,8 @@ class Session:
             snapshots.append(snapshot)
         purges = self._timers.cancelled()
         last, self._last = self._last, None
-        # Writing large snapshots often would cost more than it saves: spend a tenth on it.
-        self._flushed = time.monotonic() + 9 * (time.monotonic() - began)
+        # Writing large snapshots often would cost more than it saves: spend a thirtieth on it.
+        self._flushed = time.monotonic() + min(1.0, 29 * (time.monotonic() - began))
         self._flushing = asyncio.create_task(
             self._flush(_Flush(messages, runs, snapshots, purges, last))
         )

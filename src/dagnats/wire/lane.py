@@ -10,6 +10,7 @@ dependency is pinned to its minor version, and ``tests/wire/test_lane.py`` holds
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 import nats.errors
@@ -17,6 +18,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.protocol import parser
+
+log = logging.getLogger("dagnats.wire")
 
 Receive = Callable[[str, str, bytes, bytes], None]
 """Takes subject, reply subject, data and the header block (empty: none); must not block."""
@@ -48,8 +51,12 @@ class LaneClient(Client):
         receive = self._lanes.get(sid)
         if receive is None:
             await super()._process_msg(sid, subject, reply, data, headers)
-        else:
+            return
+        try:
             receive(subject.decode(), reply.decode(), data, headers or b"")
+        except Exception:
+            # One message nobody can take must not end the connection for all others.
+            log.exception("a message on %s was dropped", subject.decode(errors="replace"))
 
     def send(self, commands: bytes) -> None:
         """Send encoded commands; while reconnecting they are kept, as far as there is room.

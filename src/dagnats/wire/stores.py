@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from dagnats.model.records import (
@@ -42,15 +41,19 @@ class Listening:
 
     async def start(self) -> None:
         """Subscribe."""
-        self._subscription = await self._bus.nc.subscribe(self._pattern, cb=self._on_message)
+        self._subscription = await self._bus.nc.open_lane(self._pattern, self._on_message)
 
-    async def _on_message(self, msg: Msg) -> None:
-        self._heard(msg.subject, msg.data)
+    def _on_message(self, subject: str, reply: str, data: bytes, headers: bytes) -> None:
+        del reply, headers
+        self._heard(subject, data)
 
     async def stop(self) -> None:
         """Unsubscribe."""
-        if self._subscription is not None and self._bus.nc.is_connected:
+        if self._subscription is None:
+            return
+        if self._bus.nc.is_connected:
             await self._subscription.unsubscribe()
+        self._bus.nc.close_lane(self._subscription)
 
 
 class Stores:
