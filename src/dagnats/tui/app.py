@@ -10,8 +10,9 @@ from typing import Any, TypeVar, cast
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding
-from textual.containers import Container
+from textual.containers import Container, Horizontal
 from textual.screen import Screen
+from textual.widgets import Input, TextArea
 
 from dagnats.errors import DagnatsError, UnreachableError
 from dagnats.model.times import SECOND
@@ -46,6 +47,10 @@ FRAME_S = 0.1
 """Seconds between two frames at least: what happens in between is shown together."""
 
 
+TYPING_ESCAPES = frozenset({"escape", "ctrl+g", "ctrl+o"})
+"""Keys that act even while text is typed."""
+
+
 class Main(Screen[None], inherit_bindings=False):
     """The one screen; dialogs lie over it."""
 
@@ -69,7 +74,8 @@ class Console(App[int], inherit_bindings=False):
 
     CSS = """
     Main { background: $background; layers: base over; }
-    #header, #banner, #address, #footer { height: 1; width: 1fr; }
+    #header, #banner, #line, #address, #footer { height: 1; width: 1fr; }
+    #line.-filtering #address { width: 34; }
     #banner { display: none; }
     #body { height: 1fr; width: 1fr; background: $background; }
     Input, Input:focus { border: none; height: 1; padding: 0 1; background: $surface; }
@@ -118,8 +124,9 @@ class Console(App[int], inherit_bindings=False):
         yield Chrome(self._header, id="header")
         yield Chrome(self._banner, id="banner")
         yield Container(id="body")
-        yield Chrome(self._address, id="address")
-        yield FilterLine(id="filter")
+        with Horizontal(id="line"):
+            yield FilterLine(id="filter")
+            yield Chrome(self._address, id="address")
         yield Chrome(self._footer, id="footer")
         yield GoLine(id="go")
 
@@ -162,8 +169,9 @@ class Console(App[int], inherit_bindings=False):
 
     @property
     def view(self) -> View | None:
-        """The screen that is shown."""
-        return self.navigator.view
+        """The screen that is shown, once it is there."""
+        view = self.navigator.view
+        return view if view is not None and view.arrived else None
 
     def _frame(self) -> None:
         """Hand what changed to the view, once for all that happened since the last time."""
@@ -306,8 +314,8 @@ class Console(App[int], inherit_bindings=False):
         """Dispatch a key that no input wanted."""
         key = event.character if event.is_printable and event.character != " " else event.key
         key = key or event.key
-        if key in ("tab", "shift+tab") and self.pending is None:
-            return
+        if self.pending is None and self._typed(key):
+            return  # Textual's own bindings have it: moving the focus, editing text.
         event.stop()
         event.prevent_default()
         pending, self.pending = self.pending, None
@@ -317,6 +325,12 @@ class Console(App[int], inherit_bindings=False):
         action = by_key(self.here()).get(key)
         if action is not None:
             self.act(action)
+
+    def _typed(self, key: str) -> bool:
+        """Whether a key belongs to the text that is being typed."""
+        if key in ("tab", "shift+tab"):
+            return True
+        return isinstance(self.focused, Input | TextArea) and key not in TYPING_ESCAPES
 
     def _chosen(self, choices: list[Action], key: str) -> None:
         action = by_key(choices).get(key)
@@ -329,13 +343,13 @@ class Console(App[int], inherit_bindings=False):
     def open_filter(self) -> None:
         """Type a filter for the view."""
         if self.view is not None:
-            self.query_one("#address").display = False
+            self.query_one("#line").add_class("-filtering")
             self.filter_line.open(self.view.address().text)
 
     def close_filter(self, *, clear: bool) -> None:
         """Back to the list."""
         self.filter_line.close()
-        self.query_one("#address").display = True
+        self.query_one("#line").remove_class("-filtering")
         if clear and self.view is not None:
             self.view.filter("")
         pane = self.view.first_focus() if self.view else None

@@ -109,7 +109,7 @@ def address_line(app: Console, report: Line | None, width: int) -> Line:
     row = report
     if row is None:
         row = Line("surface").gap()
-        if app.view is not None:
+        if app.view is not None and not app.filter_line.display:
             row.add(":" + format_address(app.view.address()), "accent", link="app.go")
     right = Line().extend(app.view.status()) if app.view is not None else Line()
     if app.paused:

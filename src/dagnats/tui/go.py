@@ -246,7 +246,6 @@ class GoLine(Vertical):
     def on_key(self, event: events.Key) -> None:
         """Choosing, completing, leaving; everything else is typed."""
         pane = self.query_one(Choices)
-        event.stop()
         if event.key in ("down", "ctrl+n", "up", "ctrl+p"):
             by = 1 if event.key in ("down", "ctrl+n") else -1
             pane.at = max(0, min(len(pane.items) - 1, pane.at + by))
@@ -258,4 +257,5 @@ class GoLine(Vertical):
             self.close()
         else:
             return
+        event.stop()
         event.prevent_default()

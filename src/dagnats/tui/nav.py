@@ -126,7 +126,7 @@ class Navigator:
             self.go(place.address)
 
     def _remember(self) -> None:
-        if self.view is not None and self.view.is_attached:
+        if self.view is not None and self.view.arrived:
             self.history.keep(self.view.address())
 
     def _view_for(self, entry: screens.Entry, wanted: Address) -> View:
@@ -140,7 +140,7 @@ class Navigator:
         view = screens.make(entry)
         view.id = name
         view.display = False
-        self._app.query_one("#body").mount(view)
+        view.mounting = self._app.query_one("#body").mount(view)
         self._forget(view)
         return view
 
@@ -153,11 +153,15 @@ class Navigator:
         for other in self._app.query(View):
             other.display = other is view
         self._app.pending = None
-        self._app.call_after_refresh(self._arrive, view, address)
+        self._app.call_next(self._arrive, view, address)
 
-    def _arrive(self, view: View, address: Address) -> None:
+    async def _arrive(self, view: View, address: Address) -> None:
+        if view.mounting is not None:
+            await view.mounting
+            view.mounting = None
         if view is not self.view or not view.is_attached:
             return
+        view.arrived = True
         view.navigate(address)
         view.flush()
         screen = self._app.screen

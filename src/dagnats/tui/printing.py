@@ -8,10 +8,13 @@ import time
 
 from rich.console import Console as RichConsole
 from rich.segment import Segment
+from textual.widget import Widget
+from textual.widgets import Input
 
 from dagnats.errors import DagnatsError, UnreachableError
 from dagnats.tui.app import Console
-from dagnats.tui.line import Line, Span
+from dagnats.tui.go import GoLine
+from dagnats.tui.line import Line, Span, line
 from dagnats.tui.theme import Look
 from dagnats.tui.widgets.canvas import Canvas
 
@@ -53,15 +56,22 @@ async def _loaded(app: Console) -> None:
 
 def rows_of(app: Console, width: int, height: int) -> list[Line]:
     """The screen as lines: every pane that is displayed, in its place."""
-    cells: list[list[tuple[int, Line]]] = [[] for _ in range(height)]
-    for pane in app.screen.query(Canvas):
-        if not pane.is_on_screen or not pane.size:
+    main: list[list[tuple[int, Line]]] = [[] for _ in range(height)]
+    over: list[list[tuple[int, Line]]] = [[] for _ in range(height)]
+    for pane in app.screen.query("Canvas, Input"):
+        if not all(node.display for node in pane.ancestors_with_self if isinstance(node, Widget)):
             continue
-        for at, row in enumerate(pane.lines()[: pane.size.height]):
-            y = pane.region.y + at
-            if 0 <= y < height:
-                cells[y].append((pane.region.x, row))
-    return [_joined(parts, width) for parts in cells]
+        layer = over if isinstance(pane.parent, GoLine) else main
+        for at, row in enumerate(_rows(pane)[: pane.size.height]):
+            if 0 <= pane.region.y + at < height:
+                layer[pane.region.y + at].append((pane.region.x, row))
+    return [_joined(top or parts, width) for top, parts in zip(over, main, strict=True)]
+
+
+def _rows(pane: Widget) -> list[Line]:
+    if isinstance(pane, Canvas):
+        return pane.lines()
+    return [line(pane.value, "text")] if isinstance(pane, Input) else []
 
 
 def _joined(parts: list[tuple[int, Line]], width: int) -> Line:

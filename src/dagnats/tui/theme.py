@@ -290,6 +290,15 @@ def textual_theme(name: str) -> Theme:
             surface="ansi_default",
             panel="ansi_default",
             ansi=True,
+            variables={
+                "ansi-background": "ansi_black",
+                "ansi-foreground": "ansi_white",
+                "line": "ansi_bright_black",
+                "input-cursor-background": "ansi_white",
+                "input-cursor-foreground": "ansi_black",
+                "input-selection-background": "ansi_bright_blue",
+                "input-selection-foreground": "ansi_black",
+            },
         )
     return Theme(
         name=name,

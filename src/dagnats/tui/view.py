@@ -44,7 +44,8 @@ class View(Widget):
     A view lives as long as it can be gone back to. While it is hidden it does nothing.
 
     Attributes:
-        error: what is wrong with the view as a whole; shown in the report line.
+        arrived: it is composed and has been given its address.
+        mounting: what to wait for before it is composed.
         loaded: whether what was asked for is on the screen; ``--print`` and tests wait for it.
     """
 
@@ -53,7 +54,8 @@ class View(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes, markup=False)
         self.loaded = False
-        self.error = ""
+        self.arrived = False
+        self.mounting: Awaitable[None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @property

@@ -77,6 +77,16 @@ SCREENS: tuple[Entry, ...] = (
         other=("r", "ls"),
         terms=("wf", "status", "since", "step", "dur", "id", "err", "sort"),
     ),
+    Entry(
+        kind="run",
+        place="run:RunScreen",
+        title="Run",
+        help="One run: steps, timeline, events, any moment of its past",
+        terms=("step", "at"),
+        root="runs",
+        takes="RUN",
+        many=True,
+    ),
 )
 """Every screen, in the order of their keys."""
 

@@ -1,0 +1,1 @@
+"""Believable traffic for the console: seven workflows, workers, and somebody who starts runs."""
