@@ -1,7 +1,8 @@
-"""The operator's switches: dispatch held for everything or for one workflow, locks broken.
+"""The operator's switches: dispatch held for everything or for one workflow, locks broken, policy.
 
 Bucket ``engine_control``: key ``pause`` holds everything, ``pause.{workflow}`` one workflow;
-``unlock.{hash}`` says that a run has lost a singleton lock.
+``unlock.{hash}`` says that a run has lost a singleton lock; ``policy`` says which workflows may use
+the control plane.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dagnats.engine.flow import EVERYTHING, Flow, SlotWait
 from dagnats.errors import InvalidError
 from dagnats.model.codec import decode, raw
 from dagnats.model.event import DispatchPayload, Event, EventType
+from dagnats.model.policy import Policy
 from dagnats.model.records import BrokenLock
 from dagnats.runtime.messages import event_message
 from dagnats.wire.publisher import Outgoing
@@ -20,6 +22,7 @@ from dagnats.wire.stores import Stores
 _PREFIX = "$KV.engine_control."
 _PAUSE = "pause"
 _UNLOCK = "unlock."
+POLICY = "policy"
 
 
 class Control:
@@ -37,6 +40,7 @@ class Control:
         self._stores = stores
         self._flow = flow
         self._resumed = resumed
+        self._granted: frozenset[str] = frozenset()
         self._listening = stores.listen(f"{_PREFIX}>", self._changed)
 
     async def start(self) -> None:
@@ -50,6 +54,10 @@ class Control:
         """Stop following."""
         await self._listening.stop()
 
+    def granted(self, workflow: str) -> bool:
+        """Whether steps of a workflow may use the control plane."""
+        return workflow in self._granted
+
     def _changed(self, subject: str, data: bytes) -> None:
         self._set(subject[len(_PREFIX) :], data)
         if not data:
@@ -58,9 +66,18 @@ class Control:
     def _set(self, key: str, data: bytes) -> None:
         if key.startswith(_UNLOCK) and data:
             self._unlock(data)
+        elif key == POLICY:
+            self._allow(data)
         elif key == _PAUSE or key.startswith(f"{_PAUSE}."):
             change = self._flow.paused.add if data else self._flow.paused.discard
             change(_workflow(key))
+
+    def _allow(self, data: bytes) -> None:
+        try:
+            policy = decode(data, Policy) if data else Policy()
+        except InvalidError:
+            policy = Policy()  # What cannot be read allows nothing.
+        self._granted = frozenset(policy.control_plane.grant)
 
     def _unlock(self, data: bytes) -> None:
         try:

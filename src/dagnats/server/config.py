@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from dagnats.errors import InvalidError, NotFoundError, UsageError
+from dagnats.model.document import join
 from dagnats.server import values, yamlfile
 from dagnats.server.natsconf import CLUSTER_PORT_STEP
 from dagnats.server.settings import (
@@ -116,7 +117,7 @@ def _find(path: Path | None, env: Mapping[str, str]) -> Path | None:
 
 def _from_file(got: _Collected, path: Path | None, document: yamlfile.Document) -> None:
     for name, value in document.values.items():
-        label = f"{path}:{document.lines.get(str(name), 0)}: {name}"
+        label = f"{path}:{document.line_of(join('', str(name)))}: {name}"
         if name in BY_NAME:
             if value is not None:
                 got.take(BY_NAME[name], value, "file", label)
@@ -144,7 +145,7 @@ def _workers(
             try:
                 parts.setdefault(task, {})[part] = values.line(env.get(variable) or value)
             except ValueError as error:
-                label = f"{path}:{document.lines.get(str(name), 0)}: {name}"
+                label = f"{path}:{document.line_of(join('', str(name)))}: {name}"
                 got.problems.append(("file", f"{label}: its value {error}"))
     if len(parts) > MAX_WORKERS:
         got.problems.append(("file", f"{path}: {len(parts)} workers; {MAX_WORKERS} are allowed"))

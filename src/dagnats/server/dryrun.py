@@ -14,6 +14,7 @@ from dagnats.server.binary import find_binary
 from dagnats.server.config import Loaded
 from dagnats.server.datadir import ensure_writable
 from dagnats.server.natsconf import LOOPBACK
+from dagnats.server.sections import read_sections
 from dagnats.server.settings import WorkerSpec
 
 
@@ -39,7 +40,22 @@ def examine(loaded: Loaded, *, must_have_ports: bool) -> list[Finding]:
         must_have_ports: a taken default port is a problem as well.
     """
     notes = [Finding("configuration", note=warning) for warning in loaded.warnings]
-    return [*(notes or [Finding("configuration")]), *_checks(loaded, must_have_ports)]
+    checks = [*_sections(loaded), *_checks(loaded, must_have_ports)]
+    return [*(notes or [Finding("configuration")]), *checks]
+
+
+def _sections(loaded: Loaded) -> list[Finding]:
+    """The workflows, triggers and policy of the file."""
+    if loaded.path is None:
+        return []
+    try:
+        found = read_sections(loaded.path)
+    except InvalidError as error:
+        return [Finding("workflows and triggers", problem) for problem in error.problems]
+    if not (found.workflows or found.triggers or found.policy):
+        return []
+    note = f"{len(found.workflows)} workflow(s), {len(found.triggers)} trigger(s)"
+    return [Finding("workflows and triggers", note=note)]
 
 
 def _checks(loaded: Loaded, must: bool) -> Iterator[Finding]:

@@ -68,6 +68,12 @@ def _triggers(context: Context) -> Room:
     return TriggerRoom(context)
 
 
+def _reload(context: Context) -> Room:
+    from dagnats.server.reload_room import ReloadRoom
+
+    return ReloadRoom(context)
+
+
 def _http(context: Context) -> Room:
     from dagnats.server.http.room import HttpRoom
 
@@ -80,5 +86,5 @@ def _micro(context: Context) -> Room:
     return MicroRoom(context)
 
 
-ROOMS: tuple[Callable[[Context], Room], ...] = (_triggers, _micro, _http)
+ROOMS: tuple[Callable[[Context], Room], ...] = (_triggers, _reload, _micro, _http)
 """Makers of the rooms, in the order of their start."""

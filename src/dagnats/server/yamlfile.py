@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dagnats.errors import DagnatsError, InvalidError
+from dagnats.model.document import join
 
 MAX_BYTES = 1024 * 1024
 """Largest file that is read."""
@@ -18,10 +19,19 @@ grow without bound ("billion laughs") in a file of a few lines."""
 
 
 class Document(NamedTuple):
-    """A mapping at the top of a file, and the line each of its keys stands on."""
+    """A mapping at the top of a file, and the line on which each value begins.
+
+    ``lines`` has paths as in the messages of the model: ``workflows[0].steps[2].id``.
+    """
 
     values: dict[str, Any]
     lines: dict[str, int]
+
+    def line_of(self, path: str) -> int:
+        """The line of a value, or of the nearest one round it that is written down."""
+        while path and path not in self.lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.lines.get(path, 1)
 
 
 class _Loader(yaml.SafeLoader):
@@ -112,8 +122,23 @@ def _children(node: Any) -> list[Any]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _lines(node: yaml.MappingNode) -> dict[str, int]:
-    return {str(key.value): int(key.start_mark.line) + 1 for key, _ in node.value}
+def _lines(root: yaml.MappingNode) -> dict[str, int]:
+    """The line of every value, by path; what is written once and referred to stands there."""
+    found: dict[str, int] = {}
+    left: list[tuple[str, Any]] = [("", root)]
+    while left:
+        path, node = left.pop()
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                where = join(path, str(key.value))
+                found[where] = int(key.start_mark.line) + 1
+                left.append((where, value))
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                where = f"{path}[{index}]"
+                found[where] = int(value.start_mark.line) + 1
+                left.append((where, value))
+    return found
 
 
 def _complaint(path: Path, error: yaml.MarkedYAMLError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 from msgspec import Struct
@@ -190,14 +190,21 @@ async def put_trigger(session: Session, trigger: TriggerDef) -> TriggerDef:
     return masked(trigger)
 
 
-async def resolve_conflicts(session: Session, triggers: Iterable[TriggerDef]) -> None:
+async def resolve_conflicts(
+    session: Session, triggers: Iterable[TriggerDef], leaving: Collection[str] = ()
+) -> None:
     """Refuse a webhook or HTTP path that another trigger has already.
+
+    Args:
+        session: the connection.
+        triggers: about to be stored.
+        leaving: ids of triggers about to be deleted.
 
     Raises:
         ConflictError: naming the other trigger.
     """
     wanted = list(triggers)
-    mine = {trigger.id for trigger in wanted}
+    mine = {trigger.id for trigger in wanted} | set(leaving)
     taken: dict[str, str] = {}
     async for entry in entries_of(session.stores.triggers):
         if entry.value.id not in mine and (route := trigger_route(entry.value)):
