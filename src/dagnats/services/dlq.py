@@ -301,10 +301,15 @@ def group_dead(
     return sorted(groups, key=lambda group: (-group.count, group.fingerprint))
 
 
+def group_id(kind: str) -> str:
+    """Four hex digits that stand for a kind of failure."""
+    return hashlib.sha256(kind.encode()).hexdigest()[:4]
+
+
 def _group(kind: str, letters: list[DeadLetter]) -> DeadGroup:
     return DeadGroup(
         fingerprint=kind,
-        id=hashlib.sha256(kind.encode()).hexdigest()[:4],
+        id=group_id(kind),
         task=letters[0].task,
         count=len(letters),
         first=letters[0].timestamp,

@@ -78,6 +78,15 @@ SCREENS: tuple[Entry, ...] = (
         terms=("wf", "status", "since", "step", "dur", "id", "err", "sort"),
     ),
     Entry(
+        kind="dlq",
+        place="dlq:Dlq",
+        title="DLQ",
+        help="What failed for good, by kind of failure",
+        key="3",
+        other=("dead",),
+        terms=("group", "by", "wf", "run", "step", "task", "reason"),
+    ),
+    Entry(
         kind="run",
         place="run:RunScreen",
         title="Run",
