@@ -46,6 +46,12 @@ class Delivery:
         self.consumer_seq = int(parts[first + 2])
         self.timestamp_ns = int(parts[first + 3])
 
+    @property
+    def consumer(self) -> str:
+        """The consumer it came from."""
+        parts = self.reply.split(".")
+        return parts[3 if len(parts) < 11 else 5]
+
     def header(self, name: str) -> str:
         """The value of a header, empty when it is not there; looked for only when asked."""
         for line in self.headers.split(b"\r\n"):

@@ -29,8 +29,16 @@ class Consumer(Struct, frozen=True):
     ack_wait_s: float
 
 
-async def ensure_durable(bus: Bus, task: str, options: TaskOptions) -> Consumer:
+async def ensure_durable(
+    bus: Bus, task: str, options: TaskOptions, *, adopt: bool = False
+) -> Consumer:
     """Adopt or create the consumer that all workers of a task type share.
+
+    Args:
+        bus: the connection.
+        task: the task type.
+        options: of the task type.
+        adopt: leave the ack wait of a consumer that is there as it is.
 
     Raises:
         ConflictError: the name or the filter belongs to another task type or group.
@@ -45,7 +53,7 @@ async def ensure_durable(bus: Bus, task: str, options: TaskOptions) -> Consumer:
     config: dict[str, Any] = present["config"]
     _check(config, name, pattern, task)
     wanted = int(options.ack_wait_s * 1e9)
-    if wanted and config.get("ack_wait") != wanted:
+    if wanted and not adopt and config.get("ack_wait") != wanted:
         return await _create(bus, TASKS, name, {**config, "ack_wait": wanted}, task)
     return Consumer(TASKS, name, float(config["ack_wait"]) / 1e9)
 

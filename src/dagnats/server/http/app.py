@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
@@ -22,13 +23,15 @@ from dagnats.services.session import Session
 log = logging.getLogger("dagnats.http")
 
 
-def routes_of(operations: Iterable[Operation], session: Session) -> list[BaseRoute]:
-    """A route per path, in the order of the operations."""
+def routes_of(
+    operations: Iterable[Operation], session: Session, closing: asyncio.Event
+) -> list[BaseRoute]:
+    """A route per path, in the order of the operations; ``closing``: see :class:`Call`."""
     by_path: dict[str, dict[str, Operation]] = {}
     for each in operations:
         by_path.setdefault(each.path, {})[each.method] = each
     return [
-        Route(path, _endpoint(methods, session), methods=list(methods))
+        Route(path, _endpoint(methods, session, closing), methods=list(methods))
         for path, methods in by_path.items()
     ]
 
@@ -40,11 +43,11 @@ def application(routes: list[BaseRoute]) -> Starlette:
 
 
 def _endpoint(
-    methods: dict[str, Operation], session: Session
+    methods: dict[str, Operation], session: Session, closing: asyncio.Event
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         operation = methods["GET" if request.method == "HEAD" else request.method]
-        call = Call(request, session)
+        call = Call(request, session, closing)
         try:
             answer = await operation.run(call)
         except NotFoundError as error:

@@ -75,7 +75,7 @@ class Gate:
         except DagnatsError as error:
             await _refuse(error)(scope, receive, send)
             return
-        lane = self.waiting if _waits(path, headers) else self.busy
+        lane = self.waiting if waits(path, headers) else self.busy
         if not lane.enter():
             error = HttpError(429, f"{lane.most} requests are being worked on", "try again")
             await _refuse(error)(scope, receive, send)
@@ -99,7 +99,7 @@ def _refuse(error: DagnatsError) -> Response:
     return problem_response(error)
 
 
-def _waits(path: str, headers: Headers) -> bool:
+def waits(path: str, headers: Headers) -> bool:
     """Whether a request may last by design; those that do not are never held up by those."""
     return path.startswith(("/v1/", "/api/")) or "text/event-stream" in headers.get("accept", "")
 

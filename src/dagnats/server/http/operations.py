@@ -7,6 +7,7 @@ the parameters of the path by name, ``query`` (a struct whose fields are the que
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable
@@ -47,11 +48,13 @@ class Call:
     Args:
         request: the request.
         session: the connection that services work on.
+        closing: set when the server stops: what lasts by design ends then.
     """
 
-    def __init__(self, request: Request, session: Session) -> None:
+    def __init__(self, request: Request, session: Session, closing: asyncio.Event) -> None:
         self.request = request
         self.session = session
+        self.closing = closing
         self.headers: dict[str, str] = {}
         """Further headers of the answer."""
 

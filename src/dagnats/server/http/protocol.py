@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from starlette.datastructures import Headers
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dagnats.server.http.gate import waits
 
 HEAD_TIMEOUT_S = 10.0
 """How long a client may take to send the head of a request, in seconds."""
@@ -43,8 +46,13 @@ class Protocol(H11Protocol):
             self._watch_head()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own signature
-        """The client sends no more. If its request is complete it still gets its answer."""
+        """The client sends no more, or has left: nothing tells the two apart before we write.
+
+        If its request is complete it still gets its answer; where that may take long, it has left.
+        """
         if not self._in_request() or self.cycle.more_body:
+            return False
+        if waits(self.scope["path"], Headers(raw=self.headers)):
             return False
         self.cycle.keep_alive = False
         return True

@@ -12,6 +12,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from dagnats.errors import DagnatsError
+from dagnats.model.times import SECOND
+from dagnats.server.bridge.bridge import Bridge
 from dagnats.server.http import metrics as http_metrics
 from dagnats.server.http.access import Access
 from dagnats.server.http.app import application, routes_of
@@ -30,6 +32,7 @@ from dagnats.server.http.routes import (
     triggers,
     workflows,
 )
+from dagnats.server.http.routes.bridge import bridge_operations
 from dagnats.server.http.routes.system import system_operations
 from dagnats.server.rooms import Context
 from dagnats.services.session import Session
@@ -60,6 +63,7 @@ class HttpRoom:
         self._session = Session(context.session.bus, context.session.stores, actor="http")
         host, port = context.http_bind
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._closing = asyncio.Event()
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -84,12 +88,15 @@ class HttpRoom:
         """Let requests end, then close."""
         if self._server is None or self._task is None:
             return
+        self._closing.set()
         self._server.should_exit = True
         await self._task
 
     def _app(self) -> ASGIApp:
         context, settings, session = self._context, self._context.settings, self._session
         listed = operations_in(workflows, bulk, runs, events, dead, triggers, operators)
+        bridge = Bridge(session, settings.bridge_ack_wait / SECOND)
+        listed += bridge_operations(bridge)
         metrics = Metrics(session)
         health = HealthCheck(session, None if settings.nats_url else settings.data_dir)
         about = system_operations(
@@ -99,7 +106,7 @@ class HttpRoom:
             api_token=settings.api_token,
             bridge_token=settings.bridge_token,
         )
-        app = application(routes_of([*listed, *about], session))
+        app = application(routes_of([*listed, *about], session, self._closing))
         return Gate(app, access, RateLimit(settings.http_rate_limit), http_metrics.observe)
 
 

@@ -28,27 +28,36 @@ class Item(Struct, frozen=True):
 
 
 def event_stream(
-    items: AsyncIterator[Item], keepalive_s: float = KEEPALIVE_S, beat: bytes = b": still here\n\n"
+    items: AsyncIterator[Item],
+    closing: asyncio.Event,
+    keepalive_s: float = KEEPALIVE_S,
+    beat: bytes = b": still here\n\n",
 ) -> StreamingResponse:
-    """An answer that lasts as long as ``items`` do, or until the client leaves.
+    """An answer that lasts as long as ``items`` do, or until the client or the server leaves.
 
     Args:
         items: what is sent.
+        closing: set when the server stops.
         keepalive_s: silence, in seconds, after which ``beat`` is sent.
         beat: the sign of life.
     """
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_parts(items, keepalive_s, beat), 200, headers, MEDIA)
+    return StreamingResponse(_parts(items, closing, keepalive_s, beat), 200, headers, MEDIA)
 
 
 async def _parts(
-    items: AsyncIterator[Item], keepalive_s: float, beat: bytes
+    items: AsyncIterator[Item], closing: asyncio.Event, keepalive_s: float, beat: bytes
 ) -> AsyncIterator[bytes]:
     coming = asyncio.ensure_future(_next(items))
+    ending = asyncio.create_task(closing.wait())
     try:
         yield beat if beat.startswith(b":") else b""  # The head goes out at once.
         while True:
-            await asyncio.wait({coming}, timeout=keepalive_s)
+            await asyncio.wait(
+                {coming, ending}, timeout=keepalive_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if ending.done():
+                return
             if not coming.done():
                 yield beat
                 continue
@@ -59,7 +68,8 @@ async def _parts(
             coming = asyncio.ensure_future(_next(items))
     finally:
         coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
+        ending.cancel()
+        await asyncio.gather(coming, ending, return_exceptions=True)
 
 
 async def _next(items: AsyncIterator[Item]) -> Item | None:

@@ -44,7 +44,7 @@ async def list_events(call: Call, run_id: str, query: EventsQuery) -> list[RunEv
     """
     if "text/event-stream" in call.request.headers.get("accept", ""):
         await run_query.appearing_run(call.session, run_id)
-        return event_stream(_follow(call, run_id, query))
+        return event_stream(_follow(call, run_id, query), call.closing)
     after = sequence(query.cursor)
     found = await run_events.run_events(call.session, run_id, query.type, query.step)
     rest = [event for event in found if event.seq > after]
