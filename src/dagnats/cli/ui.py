@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,7 +85,11 @@ def ui(
     Every screen has an address, such as ':runs wf:etl status:failed /timeout'; type ? inside for
     the keys.
     """
-    del demo, serve, listen
+    if serve:
+        from dagnats.tui.browser import serve as offer
+
+        offer(listen, _again())
+        return
     if record:
         streams = run_async(_record(Path(record)))
         err(f"{streams} streams, {binary_size(Path(record).stat().st_size)} in {record}")
@@ -101,9 +106,20 @@ def ui(
         size = shutil.get_terminal_size((100, 24))
         out(_printed(launch, width or size.columns, height or 48), end="")
         return
-    from dagnats.tui.launch import run as start
+    from dagnats.tui import launch as start
 
-    raise typer.Exit(start(launch))
+    raise typer.Exit(start.demo(launch) if demo else start.run(launch))
+
+
+def _again() -> list[str]:
+    """The arguments of this command line, without those that are for ``--serve``."""
+    words, kept = iter(sys.argv[1:]), list[str]()
+    for word in words:
+        if word == "--listen":
+            next(words, None)
+        elif word not in ("ui", "--serve") and not word.startswith("--listen="):
+            kept.append(word)
+    return kept
 
 
 def _address(address: str, run: str, screen: str, only: str) -> str:

@@ -117,6 +117,10 @@ class Place:
         """
         self._start(script.parent.name, (str(script),), self.environment)
 
+    def traffic(self) -> None:
+        """Start what fills the console: workflows, workers, and somebody who starts runs."""
+        self._start("traffic", ("-m", "dagnats.demo.traffic"), self.environment)
+
     def tell(self, text: str) -> None:
         """Tell the user something."""
         stream = sys.stderr if self._as_json else sys.stdout

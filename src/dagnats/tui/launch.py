@@ -9,8 +9,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
+from dagnats.demo.place import Place
 from dagnats.errors import UsageError
 from dagnats.services.contexts import ConnectSettings
 from dagnats.tui.app import Console
@@ -76,16 +78,39 @@ def run(launch: Launch) -> int:
     Raises:
         UsageError: there is no terminal that could be taken over.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
+    if not _has_terminal():
         hint = "print a view instead: dagnats ui --print ':runs'"
         raise UsageError("the console needs a terminal", hint)
     prompt_escape()
     return asyncio.run(_run(launch))
 
 
+def _has_terminal() -> bool:
+    if "TEXTUAL_DRIVER" in os.environ:  # A browser is the terminal.
+        return True
+    both = sys.stdin.isatty() and sys.stdout.isatty()
+    return both and os.environ.get("TERM") != "dumb"
+
+
+def demo(launch: Launch) -> int:
+    """Show a private server with traffic; nothing of it is left at the end.
+
+    Raises:
+        DagnatsError: it did not start.
+    """
+    if not _has_terminal():
+        raise UsageError("the console needs a terminal", "try 'dagnats demo' without one")
+    with Place() as place:
+        place.tell("Starting a private server with traffic …")
+        place.serve()
+        place.traffic()
+        settings = ConnectSettings(server=place.url)
+        return run(msgspec.structs.replace(launch, settings=settings, options=f"-s {place.url}"))
+
+
 async def _run(launch: Launch) -> int:
     async with console(launch) as app:
-        if sys.platform != "win32":
+        if sys.platform != "win32" and "TEXTUAL_DRIVER" not in os.environ:
             app.driver_class = PromptDriver
         return await app.run_async(mouse=launch.mouse) or app.return_code or 0
 
