@@ -232,6 +232,28 @@ def test_compensation_undoes_in_reverse_order_of_completion() -> None:
     assert world.types()[-2:] == ["compensate.completed", "workflow.failed"]
 
 
+def test_a_recall_names_dispatches_so_that_a_repeat_spares_the_compensator() -> None:
+    """After a crash the failure is applied again, while the compensator may be at work already."""
+    world = World(
+        flow(
+            step("a", compensate="ua"),
+            step("b", "a"),
+            step("m", "a", type="map", config={"max_items": 3}),
+            step("ua"),
+        )
+    )
+    world.start("w")
+    world.complete([1, 2])
+    taken = [task.payload for task in world.tasks]
+    world.tasks.rotate(-[task.payload.step_id for task in world.tasks].index("b"))
+    world.fail()
+    (recall,) = (effect for effect in world.other if isinstance(effect, RecallTasks))
+    stopped = [task.step_id for task in taken if task.dispatch_nonce.startswith(recall.nonces)]
+    assert stopped == ["m.map.0", "m.map.1"]
+    (compensator,) = (task.payload for task in world.tasks if task.payload.step_id == "ua")
+    assert not compensator.dispatch_nonce.startswith(recall.nonces)
+
+
 def test_a_failing_compensator_ends_the_run() -> None:
     """FAIL-34."""
     world = World(flow(step("a", compensate="ua"), step("b", "a"), step("ua")))

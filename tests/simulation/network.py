@@ -220,7 +220,7 @@ class Client:
         if found is not None:
             self.server.unsubscribe(found[2])
 
-    async def request(self, subject: str, data: bytes = b"", timeout: float = 5.0) -> Msg:  # noqa: ASYNC109
+    async def request(self, subject: str, data: bytes = b"", timeout: float = 5.0) -> Msg:
         answer: asyncio.Future[Msg] = self.loop.create_future()
 
         async def arrived(msg: Msg) -> None:
@@ -240,7 +240,7 @@ class Client:
             raise nats.errors.NoRespondersError
         return msg
 
-    async def flush(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109
+    async def flush(self, timeout: float = 5.0) -> None:
         if not self.is_connected:
             raise nats.errors.TimeoutError
         await self.request("$PING", timeout=timeout)

@@ -54,13 +54,18 @@ class Workers:
         self.late = 0
         self.redelivered = 0
         self.away: set[str] = set()
-        self.recalled: set[str] = set()
+        self.held: dict[int, TaskPayload] = {}
+        self.recalled: set[int] = set()
         server.watchers.append(self._stored)
         server.subscribe("dagnats.cancelled.*", self._recalled)
 
-    def _recalled(self, subject: str, _: str, __: bytes, ___: dict[str, str]) -> None:
-        if self.rng.random() < 0.7:
-            self.recalled.add(subject.rpartition(".")[2])
+    def _recalled(self, subject: str, _: str, data: bytes, __: dict[str, str]) -> None:
+        """Give up what the engine takes back, as the worker of this package does; mostly."""
+        run_id, nonces = subject.rpartition(".")[2], tuple(data.decode().split())
+        for key, task in self.held.items():
+            mine = task.run_id == run_id and task.dispatch_nonce.startswith(nonces)
+            if mine and self.rng.random() < 0.7:
+                self.recalled.add(key)
 
     def _stored(self, stream: Stream, stored: Stored) -> None:
         if stream.name in ("TASK_QUEUES", "STICKY_TASKS"):
@@ -98,12 +103,12 @@ class Workers:
             took = rng.uniform(3, 15)
         if took > ACK_WAIT_S:
             self._again(stream, stored, times)
-        loop.call_later(took, self._finish, stream, stored, task, worker, times)
+        self.held[self.executions] = task
+        loop.call_later(took, self._finish, stream, stored, self.executions, worker, times)
 
-    def _finish(
-        self, stream: Stream, stored: Stored, task: TaskPayload, worker: str, times: int
-    ) -> None:
-        if task.run_id in self.recalled and self.rng.random() < 0.5:
+    def _finish(self, stream: Stream, stored: Stored, key: int, worker: str, times: int) -> None:
+        task = self.held.pop(key)
+        if key in self.recalled:
             stream.remove(stored.seq)
             return
         if stored.seq not in stream.messages:

@@ -240,7 +240,9 @@ class World:
         done = {
             step: raw(json.loads(state.output))
             for step, state in known.steps.items()
-            if state.status == "completed" and state.output and step in self.steps[known.workflow_id]
+            if state.status == "completed"
+            and state.output
+            and step in self.steps[known.workflow_id]
         }
         start = StartPayload(
             workflow_def=raw(definition), input=known.input, reuse=done, origin_run_id=run

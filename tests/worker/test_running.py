@@ -173,11 +173,12 @@ async def test_a_recalled_run_cancels_its_handlers(engine: Engine) -> None:
         ctx.wait_for_signal("never")
 
     async with worker:
-        runs = [await engine.send(task) for task in ("async", "plain", "waiting")]
+        tasks = ("async", "plain", "waiting")
+        runs = [await engine.send(task, dispatch_nonce="0123abcd") for task in tasks]
         for run in runs:
             await engine.wait(run, 1)
         for run in runs:
-            await engine.stores.bus.publish(subjects.cancelled(run), b"")
+            await engine.stores.bus.publish(subjects.cancelled(run), b"ffff 0123")
         await engine.drained()
 
         async def counted() -> bool:
@@ -190,7 +191,7 @@ async def test_a_recalled_run_cancels_its_handlers(engine: Engine) -> None:
         assert [event.type for event in await engine.events(run)] == ["step.started"]
 
 
-async def test_a_recall_of_one_step_leaves_the_others(engine: Engine) -> None:
+async def test_a_recall_of_one_dispatch_leaves_the_others(engine: Engine) -> None:
     worker = engine.worker()
     go = asyncio.Event()
 
@@ -202,9 +203,9 @@ async def test_a_recall_of_one_step_leaves_the_others(engine: Engine) -> None:
     async with worker:
         run = run_id()
         for step in ("a", "b"):
-            await engine.send("t", run=run, step_id=step)
+            await engine.send("t", run=run, step_id=step, dispatch_nonce=f"0{step}23")
         await engine.wait(run, 2)
-        await engine.stores.bus.publish(subjects.cancelled(run), b"a")
+        await engine.stores.bus.publish(subjects.cancelled(run), b"0a")
         await asyncio.sleep(0.05)
         go.set()
         *_, last = await engine.wait(run, 3)

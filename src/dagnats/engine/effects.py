@@ -101,10 +101,14 @@ class BindWorker(Struct, frozen=True):
 
 
 class RecallTasks(Struct, frozen=True):
-    """Tell workers that tasks of this run (of one step, if given) are no longer wanted."""
+    """Tell workers that tasks of this run are no longer wanted: those whose nonce begins so.
+
+    Naming the dispatches makes a repeat harmless: after a crash the run may be further on, and
+    what it runs by then (a compensator, a reopened step) must not be taken back.
+    """
 
     run_id: str
-    step_id: str = ""
+    nonces: tuple[str, ...]
 
 
 Effect = (

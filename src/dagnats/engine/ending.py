@@ -14,7 +14,7 @@ from dagnats.engine.effects import (
     RecallTasks,
 )
 from dagnats.engine.inputs import run_outputs, step_input
-from dagnats.engine.turn import Turn, message_id
+from dagnats.engine.turn import NONCE_OF_STEP, Turn, message_id
 from dagnats.model.codec import ABSENT, raw
 from dagnats.model.event import ChildPayload, EndPayload, EventType
 from dagnats.model.run import ACTIVE_STEP, DONE_STEP, RunStatus, StepStatus
@@ -54,19 +54,20 @@ def end(turn: Turn, status: RunStatus, error: str = "", step_id: str = "") -> No
 def stop_active(turn: Turn, *, pending: bool = False) -> None:
     """Cancel every step that is under way (and with ``pending`` those that have not begun)."""
     run = turn.run
-    recall = False
+    nonces: list[str] = []
     for step_id, state in run.snapshot.steps.items():
         if state.status in ACTIVE_STEP:
             step = run.plan.steps[step_id]
-            recall = recall or step.type in TASK_TYPES
+            if step.type in TASK_TYPES and state.dispatch_nonce:
+                nonces.append(state.dispatch_nonce[:NONCE_OF_STEP])
             release(turn, step, state)
         elif not (pending and state.status == StepStatus.PENDING):
             continue
         run.set_status(state, StepStatus.CANCELLED)
         state.finished_at, state.wake_at = turn.stamp, ""
     run.ready.clear()
-    if recall:
-        turn.do(RecallTasks(run.id))
+    if nonces:
+        turn.do(RecallTasks(run.id, tuple(nonces)))
 
 
 def _free(turn: Turn) -> None:

@@ -203,7 +203,7 @@ class World:
 
     def _recall(self, effect: fx.RecallTasks) -> None:
         self.recalled.append(effect)
-        wanted = [t for t in self.tasks if not _covers(effect, t.payload.run_id, t.payload.step_id)]
+        wanted = [t for t in self.tasks if not t.payload.dispatch_nonce.startswith(effect.nonces)]
         self.tasks = deque(wanted)
 
 
@@ -211,5 +211,5 @@ def _name(timer: fx.SetTimer) -> tuple[str, str, str]:
     return timer.event.run_id, timer.event.step_id, timer.kind
 
 
-def _covers(effect: fx.CancelTimers | fx.DropWaiters | fx.RecallTasks, run: str, step: str) -> bool:
+def _covers(effect: fx.CancelTimers | fx.DropWaiters, run: str, step: str) -> bool:
     return effect.run_id == run and effect.step_id in ("", step)

@@ -25,6 +25,10 @@ MAX_SNAPSHOT = 8 * 1024 * 1024 - 64 * 1024
 room for errors and headers."""
 
 
+NONCE_OF_STEP = 16
+"""So many digits of a task's nonce name the dispatch of its step; all items of a map share them."""
+
+
 class Env(Struct):
     """What the machine knows of the world beyond the run.
 

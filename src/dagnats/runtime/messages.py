@@ -56,7 +56,9 @@ def told(effect: fx.Effect, limit: int) -> tuple[str, bytes] | None:
                 answer = answer_refused(len(answer), limit)
             return subjects.http_response(effect.run_id), answer
         case fx.RecallTasks():
-            return subjects.cancelled(effect.run_id), effect.step_id.encode()
+            # One that does not fit is left out: the results are ignored, the work is in vain.
+            body = " ".join(effect.nonces).encode()
+            return (subjects.cancelled(effect.run_id), body) if len(body) <= limit else None
         case _:
             return None
 

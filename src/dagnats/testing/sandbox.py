@@ -281,5 +281,5 @@ class Sandbox:
         recalls, self.world.recalled = self.world.recalled, []
         for recall in recalls:
             for call in list(self._calls):
-                if call.payload.run_id == recall.run_id:
+                if call.payload.dispatch_nonce.startswith(recall.nonces):
                     call.recall()

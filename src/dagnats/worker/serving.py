@@ -138,13 +138,12 @@ class Serving:
         yield Watchdog().run()
 
     def _recalled(self, subject: str, data: bytes) -> None:
-        """The engine takes back the tasks of a run; a body names one step of it."""
-        run_id, step_id = subject.rpartition(".")[2], data.decode("utf-8", "replace")
-        if not step_id:
-            self._link.note_recall(run_id)
+        """The engine takes back tasks of a run: those whose nonce begins as the body names."""
+        run_id, nonces = subject.rpartition(".")[2], tuple(data.decode("utf-8", "replace").split())
+        self._link.note_recall(run_id)
         for execution in self._held():
             payload = execution.payload
-            if payload.run_id == run_id and step_id in ("", payload.step_id):
+            if payload.run_id == run_id and payload.dispatch_nonce.startswith(nonces):
                 execution.recall()
 
     def _held(self) -> list[Execution]:

@@ -11,7 +11,7 @@ from dagnats.engine.failure import failure_of, retry_delay
 from dagnats.engine.kind import StepError, StepKind
 from dagnats.engine.progress import complete_step, hold
 from dagnats.engine.run import ITEM_WEIGHT
-from dagnats.engine.turn import Turn
+from dagnats.engine.turn import NONCE_OF_STEP, Turn
 from dagnats.errors import InvalidError
 from dagnats.model.codec import decode, encode
 from dagnats.model.event import DispatchPayload, EventType
@@ -51,6 +51,7 @@ class MapStep(StepKind):
         config = turn.run.plan.config(step.id, MapConfig)
         items = _items(turn, step, state, config)
         turn.run.set_status(state, StepStatus.RUNNING)
+        state.dispatch_nonce = turn.env.nonce(turn.run.id, step.id, state.dispatch)
         state.started_at = turn.stamp
         hold(turn, ITEM_WEIGHT * len(items))
         state.map_instances = [MapInstance() for _ in items]
@@ -112,10 +113,15 @@ def _order(turn: Turn, step: StepDef, state: StepState, index: int, item: Raw) -
         step_id=step_id,
         dispatch=attempts,
         input=item,
-        nonce=turn.env.nonce(turn.run.id, step_id, state.dispatch, attempts),
+        nonce=_nonce(turn, step, state, step_id, attempts),
         msg_id=f"{turn.run.id}.{step_id}.{cause}{again}",
         instance=True,
     )
+
+
+def _nonce(turn: Turn, step: StepDef, state: StepState, step_id: str, attempts: int) -> str:
+    of_step = turn.env.nonce(turn.run.id, step.id, state.dispatch)[:NONCE_OF_STEP]
+    return of_step + turn.env.nonce(turn.run.id, step_id, state.dispatch, attempts, size=16)
 
 
 def _progress(turn: Turn, step: StepDef, state: StepState) -> Progress:
