@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dagnats.engine.fold import Fold
+from dagnats.engine.fold import Fold, Recorded
 from dagnats.errors import NotFoundError
 from dagnats.model.event import EventType
 from dagnats.model.run import WorkflowRun
 from dagnats.services.run_events import RunEvent, definition_at_start, event_of
 from dagnats.services.session import Session
-from dagnats.wire.readers import StoredEvent
 
 MAX_EVENTS = 50_000
 """Events of one run kept in memory; what comes after them is followed, not kept."""
@@ -35,13 +34,13 @@ class RunHistory:
         self.events: list[RunEvent] = []
         self.times: list[int] = []
         self.beyond = 0
-        self._log: list[StoredEvent] = []
+        self._log: list[Recorded] = []
         self._fold: Fold | None = None
         self._at = 0
         self._spacing = SPACING
         self._saved: dict[int, bytes] = {0: b""}
 
-    def add(self, stored: StoredEvent) -> RunEvent:
+    def add(self, stored: Recorded) -> RunEvent:
         """Take in the next event."""
         event = event_of(stored)
         if len(self._log) >= MAX_EVENTS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from textual.widget import Widget
 
@@ -226,13 +226,12 @@ async def batched(items: AsyncIterator[T]) -> AsyncIterator[list[T]]:
             await queue.put(item)
 
     task = asyncio.ensure_future(pump())
+    getter: asyncio.Future[T] | None = None
     try:
         while True:
             getter = asyncio.ensure_future(queue.get())
             await asyncio.wait({getter, task}, return_when=asyncio.FIRST_COMPLETED)
             if not getter.done():
-                getter.cancel()
-                await asyncio.gather(getter, return_exceptions=True)
                 task.result()
                 return
             batch = [getter.result()]
@@ -241,5 +240,7 @@ async def batched(items: AsyncIterator[T]) -> AsyncIterator[list[T]]:
                 batch.append(queue.get_nowait())
             yield batch
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        waiting: list[asyncio.Future[Any]] = [task] if getter is None else [task, getter]
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

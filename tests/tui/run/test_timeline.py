@@ -32,7 +32,7 @@ def test_an_attempt_waits_and_runs() -> None:
 
 def test_a_retry_shows_where_the_first_was_cut_short() -> None:
     found = drawn([attempt(0, 1, 4, "failed"), attempt(8, 9, 12, "completed")])
-    assert found == "░━━━╳···░━━━━"
+    assert found == f"░━━━{LOOK.glyph('cut')}···░━━━━"
 
 
 def test_what_goes_on_ends_now() -> None:

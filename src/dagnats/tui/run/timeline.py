@@ -209,7 +209,7 @@ def mark_usual(cells: Cells, began: int, p50: int, scale: Scale, look: Look) -> 
     if began + p50 <= scale.end:
         column = scale.column(began + p50)
         glyph, role = cells[column]
-        if glyph != look.glyph("now"):
+        if glyph not in (look.glyph("now"), look.glyph("cut")):
             cells[column] = (look.glyph("ghost"), role if glyph.strip() else "muted")
 
 
