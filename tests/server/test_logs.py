@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from dagnats.runtime.telemetry.exporter import Telemetry
 from dagnats.server.embedded import EmbeddedServer
-from dagnats.server.logs import ROOT, Telemetry, configure
+from dagnats.server.logs import ROOT, configure
 from dagnats.wire.stores import Stores
 from tests.conftest import eventually
 

@@ -15,6 +15,7 @@ from dagnats.errors import DagnatsError, UnreachableError
 from dagnats.model.codec import Wire, encode
 from dagnats.model.times import format_time
 from dagnats.runtime.engine import Engine, Transition
+from dagnats.runtime.telemetry.exporter import Telemetry
 from dagnats.server import ports, rooms
 from dagnats.server.config import Loaded
 from dagnats.server.datadir import DataDir

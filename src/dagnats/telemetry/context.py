@@ -7,6 +7,8 @@ import secrets
 
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 SAMPLED = "01"
+LENGTH = 55
+"""Characters of a context of version 00."""
 
 
 def clean_traceparent(text: str) -> str:
@@ -23,6 +25,12 @@ def trace_id_of(traceparent: str) -> str:
 def span_id_of(traceparent: str) -> str:
     """The span id, 16 hex digits; empty when there is none."""
     return traceparent.split("-")[2] if clean_traceparent(traceparent) else ""
+
+
+def is_sampled(traceparent: str) -> bool:
+    """Whether whoever began the trace wants it recorded."""
+    # The last digit holds the flag; contexts of ours end in 01.
+    return len(traceparent) == LENGTH and traceparent[-1] in "13579bdf"
 
 
 def make_traceparent(trace_id: str, span_id: str) -> str:

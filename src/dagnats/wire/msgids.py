@@ -80,3 +80,13 @@ def dead_history(stream_seq: int) -> str:
 def log(unix_ns: int, number: int) -> str:
     """A log record; ``number`` tells records of the same nanosecond apart."""
     return f"log.{unix_ns}.{number}"
+
+
+def span(trace_id: str, span_id: str) -> str:
+    """A span; ids in hex."""
+    return f"{trace_id}.{span_id}"
+
+
+def metric(name: str, unix_ns: int, number: int) -> str:
+    """A metric at one time; ``number`` tells those of one moment apart."""
+    return f"metric.{name}.{unix_ns}.{number}"

@@ -13,6 +13,8 @@ _KEY = re.compile(r"[-/_=.a-zA-Z0-9]+")
 MAX_KEY = 512
 """Longest key, in characters: nats-server drops a client whose protocol line exceeds 4 KiB."""
 _CLEAN: set[str] = set()
+NO_RUN = "no-run"
+"""Stands for the run id of spans that belong to no run."""
 
 
 def _dotted(text: str, what: str) -> str:
@@ -141,3 +143,18 @@ def debounce_at(trigger_id: str, key: str) -> str:
 def debounce_fire(trigger_id: str, key: str) -> str:
     """Where it arrives when it is due."""
     return f"sleep.debounce.{_dotted(trigger_id, 'trigger id')}.{_token(key, 'debounce key')}"
+
+
+def span(service: str, run_id: str) -> str:
+    """Where a span of a run goes, or one of no run."""
+    return f"telemetry.spans.{_token(service, 'service')}.{_token(run_id or NO_RUN, 'run id')}"
+
+
+def spans(run_id: str) -> str:
+    """All spans of a run."""
+    return f"telemetry.spans.*.{_token(run_id, 'run id')}"
+
+
+def metric(service: str, name: str) -> str:
+    """Where a metric goes."""
+    return f"telemetry.metrics.{_token(service, 'service')}.{_dotted(name, 'metric')}"
