@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,19 @@ import pytest
 
 from dagnats.errors import DagnatsError, InvalidError
 from dagnats.server.config import load
+from dagnats.server.embedded import free_port
 from dagnats.server.http import protocol, reading, room
 from dagnats.server.http.access import OPEN, holds
 from dagnats.server.http.limits import InFlight, RateLimit
 from dagnats.server.http.room import HttpRoom
 from dagnats.server.rooms import Context
+from dagnats.server.settings import Settings
 from dagnats.services.readiness import check_readiness
 from dagnats.services.session import Session
+from tests.conftest import eventually
 from tests.server.http.client import Client, chunks, read_answer, read_head
 from tests.server.http.conftest import Serve
+from tests.services.conftest import put_run
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -252,22 +257,38 @@ async def test_bodies_that_are_no_json(api: Client) -> None:
 
 
 async def test_a_reader_that_stops_reading_is_given_up(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, session: Session
+    listening: HttpRoom, monkeypatch: pytest.MonkeyPatch, session: Session
 ) -> None:
-    monkeypatch.setattr(room, "KEEP_ALIVE_S", 0.2)
-    api = await serve()
-    big = "x" * 900_000
-    for index in range(15):
+    api, big = Client(*listening.bind), "x" * 900_000
+    for index in range(12):
         await session.bus.publisher.publish(_event(f"evt{index}", big))
     async with api.raw() as (reader, writer):
         transport: Any = reader._transport  # type: ignore[attr-defined]
         transport.pause_reading()
         writer.write(b"GET /runs/big/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        await asyncio.sleep(1.0)
-        assert (await api.get("/workflows", timeout=2)).status == 200
+        await eventually(lambda: _connections(listening, 1))
+        assert (await api.get("/workflows", timeout=5)).status == 200
+        await eventually(lambda: _connections(listening, 0))
         transport.resume_reading()
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await asyncio.wait_for(read_answer(reader), 5)
+
+
+async def _connections(http: HttpRoom, count: int) -> bool:
+    assert http._server is not None
+    return len(http._server.server_state.connections) == count
+
+
+@pytest.fixture
+async def listening(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[HttpRoom]:
+    monkeypatch.setattr(room, "KEEP_ALIVE_S", 0.2)
+    settings = Settings(data_dir=tmp_path, http_addr=f"127.0.0.1:{free_port()}")
+    http = HttpRoom(Context(settings, session, settings.http_bind))
+    await http.start()
+    yield http
+    await http.stop()
 
 
 def _event(name: str, text: str) -> Any:
@@ -278,22 +299,19 @@ def _event(name: str, text: str) -> Any:
     return Outgoing("history.big", encode(Event(type=name, run_id="big", payload=raw(text))))
 
 
-async def test_a_stream_ends_with_the_server(session: Session, tmp_path: Path, engine: Any) -> None:
-    from dagnats.server.embedded import free_port
-    from dagnats.server.settings import Settings
-
+@pytest.mark.usefixtures("engine")
+async def test_a_stream_ends_with_the_server(session: Session, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, http_addr=f"127.0.0.1:{free_port()}")
     http = HttpRoom(Context(settings, session, settings.http_bind))
     await http.start()
-    await session.bus.publisher.publish(_event("workflow.odd", "x"))
-    api = Client(*settings.http_bind)
-    async with api.raw() as (reader, writer):
+    await put_run(session, "big", 10**18, status="running")
+    async with Client(*http.bind).raw() as (reader, writer):
         writer.write(
             b"GET /runs/big/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n"
         )
         status, _ = await read_head(reader)
-        if status == 200:
-            assert await anext(chunks(reader))
+        assert status == 200
+        assert await anext(chunks(reader))
         began = time.monotonic()
         await http.stop()
         assert time.monotonic() - began < 3
@@ -333,8 +351,6 @@ async def test_health_notices_an_engine_that_lags(
 
 
 async def test_a_taken_port_is_an_error(api: Client, session: Session, tmp_path: Path) -> None:
-    from dagnats.server.settings import Settings
-
     settings = Settings(data_dir=tmp_path, http_addr=f"127.0.0.1:{api.port}")
     with pytest.raises(DagnatsError, match="cannot listen"):
         await HttpRoom(Context(settings, session, settings.http_bind)).start()

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from dagnats import __version__
 from dagnats.model.trigger import TriggerDef
+from dagnats.runtime.triggers.http import served_at
 from dagnats.server.http.operations import Operation
 from dagnats.server.http.problems import MEDIA, Problem
 from dagnats.server.http.schemas import Schemas
@@ -132,16 +133,17 @@ def _parameters(operation: Operation, schemas: Schemas) -> list[dict[str, Any]]:
 
 
 def _add_trigger(paths: dict[str, dict[str, Any]], trigger: TriggerDef) -> None:
-    http = trigger.http
-    if http is None or not trigger.enabled:
+    if not trigger.enabled or (trigger.http is None and trigger.webhook is None):
         return
+    method, path = served_at(trigger)
+    answer = "answer with what it responds" if trigger.http else "tell its id"
     described: dict[str, Any] = {
         "operationId": trigger.id,
-        "tags": ["http triggers"],
-        "summary": f"Run workflow {trigger.workflow_id} and answer with what it responds",
+        "tags": ["triggers of workflows"],
+        "summary": f"Run workflow {trigger.workflow_id} and {answer}",
         "security": [],
-        "responses": {"default": {"description": "What the run responds."}},
+        "responses": {"default": {"description": "What the trigger answers."}},
     }
-    if http.method not in ("GET", "DELETE"):
+    if method not in ("GET", "DELETE"):
         described["requestBody"] = {"content": {"application/json": {"schema": {}}}}
-    paths.setdefault(f"/api{http.path}", {})[http.method.lower()] = described
+    paths.setdefault(path, {})[method.lower()] = described

@@ -91,5 +91,4 @@ class Protocol(H11Protocol):
 
     def _too_slow(self) -> None:
         self._head_timer = None
-        if not self.transport.is_closing():
-            self.transport.close()
+        self.transport.abort()  # Not close(): that would wait for a client that reads nothing.

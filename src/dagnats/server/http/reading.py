@@ -24,20 +24,32 @@ async def read_body(request: Request, limit: int) -> bytes:
 
     Raises:
         TooLargeError: there is more than ``limit``; the rest is not read.
-        HttpError: it did not come in time, or the client went away.
+        HttpError: see :func:`read_at_most`.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared[:20]) > limit:
         raise _too_large(limit)
+    data = await read_at_most(request, limit + 1)
+    if len(data) > limit:
+        raise _too_large(limit)
+    return data
+
+
+async def read_at_most(request: Request, most: int) -> bytes:
+    """The body, or its first ``most`` bytes if it is larger; the rest is not read.
+
+    Raises:
+        HttpError: it did not come in time, or the client went away.
+    """
     parts: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for part in request.stream():
-                size += len(part)
-                if size > limit:
-                    raise _too_large(limit)
                 parts.append(part)
+                size += len(part)
+                if size >= most:
+                    break
     except TimeoutError:
         close = {"Connection": "close"}
         raise HttpError(
@@ -45,7 +57,7 @@ async def read_body(request: Request, limit: int) -> bytes:
         ) from None
     except ClientDisconnect:
         raise HttpError(400, "the client went away before the body was complete") from None
-    return b"".join(parts)
+    return b"".join(parts)[:most]
 
 
 def _too_large(limit: int) -> TooLargeError:

@@ -34,6 +34,7 @@ from dagnats.server.http.routes import (
 )
 from dagnats.server.http.routes.bridge import bridge_operations
 from dagnats.server.http.routes.system import system_operations
+from dagnats.server.http.triggers import trigger_routes
 from dagnats.server.rooms import Context
 from dagnats.services.session import Session
 
@@ -54,6 +55,9 @@ class HttpRoom:
 
     Args:
         context: of the server.
+
+    Attributes:
+        bind: host and port.
     """
 
     name = "http api"
@@ -61,7 +65,7 @@ class HttpRoom:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._session = Session(context.session.bus, context.session.stores, actor="http")
-        host, port = context.http_bind
+        self.bind = host, port = context.http_bind
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self._closing = asyncio.Event()
         self._server: _Server | None = None
@@ -75,7 +79,7 @@ class HttpRoom:
         """
         # What uvicorn would say, the gate has said or nobody wants to know.
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
-        listener = _listen(*self._context.http_bind)
+        listener = _listen(*self.bind)
         server = self._server = _Server(_config(self._app()))
         self._task = asyncio.create_task(server.serve([listener]), name="http")
         while not server.started and not self._task.done():  # noqa: ASYNC110 - uvicorn has no event
@@ -106,7 +110,10 @@ class HttpRoom:
             api_token=settings.api_token,
             bridge_token=settings.bridge_token,
         )
-        app = application(routes_of([*listed, *about], session, self._closing))
+        routes = routes_of([*listed, *about], session, self._closing)
+        if context.triggers is not None:
+            routes += trigger_routes(context.triggers, self._closing)
+        app = application(routes)
         return Gate(app, access, RateLimit(settings.http_rate_limit), http_metrics.observe)
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator
-from typing import TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from dagnats.server.bridge.bridge import REFRESH_S, Bridge, check_worker
 from dagnats.server.bridge.results import Resolution
 from dagnats.server.bridge.tasks import PolledTask
 from dagnats.server.http.operations import Body, Call, Operation, operation, operation_of
+from dagnats.server.http.presence import while_there
 from dagnats.server.http.problems import HttpError
 from dagnats.server.http.stream import Item, event_stream
 from dagnats.telemetry.metrics import METRICS
@@ -23,8 +21,6 @@ TAG = "worker bridge"
 JSON = "application/json"
 
 BEAT = b"event: heartbeat\ndata: ok\n\n"
-
-T = TypeVar("T")
 
 _requests = METRICS.counter("bridge.requests", "Requests to the worker bridge.", ("route",))
 _duration = METRICS.histogram(
@@ -73,7 +69,7 @@ def bridge_operations(bridge: Bridge) -> list[Operation]:
         """
         with _timed("poll"):
             polling = bridge.poll(body.task_types, body.max_tasks, body.timeout_ms, body.worker_id)
-            tasks = await while_there(call, polling, [])
+            tasks = await while_there(call.request, call.closing, polling, [])
             if tasks and await call.request.is_disconnected():
                 bridge.hand_back(tasks)
             return tasks
@@ -87,7 +83,8 @@ def bridge_operations(bridge: Bridge) -> list[Operation]:
         """
         with _timed("resolve"):
             try:
-                answer = await while_there(call, bridge.resolve(task_id, body), b"")
+                work = bridge.resolve(task_id, body)
+                answer = await while_there(call.request, call.closing, work, b"")
             except TimeoutError:
                 raise HttpError(408, f"no signal {body.name[:64]!r} came in time") from None
             return Response(answer, 200, None, JSON if answer else None)
@@ -101,30 +98,6 @@ async def _silent(being: AsyncGenerator[None]) -> AsyncIterator[Item]:
         async for _ in being:
             continue
     yield Item("end", b"ok")
-
-
-async def while_there(call: Call, work: Awaitable[T], nothing: T) -> T:
-    """The result of ``work``, which ends when the client leaves or the server stops.
-
-    A client that has left must not be given tasks or signals.
-    """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.create_task(_gone(call.request))
-    closing = asyncio.create_task(call.closing.wait())
-    try:
-        await asyncio.wait({working, leaving, closing}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        return nothing
-    finally:
-        for task in (working, leaving, closing):
-            task.cancel()
-        await asyncio.gather(working, leaving, closing, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        continue
 
 
 @contextlib.contextmanager
