@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from dagnats.engine.flow import Flow
-from dagnats.engine.machine import Machine
-from dagnats.engine.turn import Env
+from dagnats.engine.fold import fold
 from dagnats.model.codec import decode
 from dagnats.model.event import Event, EventType
 from dagnats.model.run import DONE_STEP, RunStatus, StepState, WorkflowRun, is_terminal
@@ -171,10 +169,10 @@ class Judge:
     def _judge(self, run: WorkflowRun, history: list[tuple[Stored, Event]]) -> None:
         self._ended_once(run, history)
         self._dead_letters(run)
-        self._refold(run, history)
-        definition = self._definition(history)
-        if definition is None:
+        definition = self._definition(run)
+        if definition is None or "<admission-skip>" in run.steps:
             return
+        self._refold(run, definition, history)
         for step in (*definition.steps, *run.dynamic_steps):
             state = run.steps.get(step.id)
             if state is not None:
@@ -182,13 +180,17 @@ class Judge:
                 self._attempts(run, step, state, definition)
                 self._result(run, step, state)
 
-    def _definition(self, history: list[tuple[Stored, Event]]) -> WorkflowDef | None:
-        payload = msgspec.json.decode(bytes(history[0][1].payload) or b"null")
-        if not isinstance(payload, dict):
+    def _definition(self, run: WorkflowRun) -> WorkflowDef | None:
+        """What the run is pinned to; a run that could not begin is pinned to nothing."""
+        if not run.revision:
             return None
-        if "workflow_def" in payload:
-            return decode(msgspec.json.encode(payload["workflow_def"]), WorkflowDef)
-        return None
+        revisions = self.world.server.streams["KV_workflow_revisions"]
+        subject = f"$KV.workflow_revisions.{run.workflow_id}.{run.revision}"
+        stored = revisions.last_of(subject)
+        if stored is None:
+            self._broken(f"I3: the definition of {run.run_id} is not kept")
+            return None
+        return decode(stored.data, WorkflowDef)
 
     def _ended_once(self, run: WorkflowRun, history: list[tuple[Stored, Event]]) -> None:
         ends = [event.type for _, event in history if event.type in ENDS]
@@ -249,36 +251,19 @@ class Judge:
             text = f"{step.id} of {run.run_id} took the result of {by}, not {state.dispatch}"
             self._broken(f"WP-40: {text}")
 
-    def _refold(self, run: WorkflowRun, history: list[tuple[Stored, Event]]) -> None:
+    def _refold(
+        self, run: WorkflowRun, definition: WorkflowDef, history: list[tuple[Stored, Event]]
+    ) -> None:
         """I3: the log, applied anew, gives the snapshot."""
-        events = [(stored, event) for stored, event in history if stored.seq <= run.applied_seq]
-        waited = sum(event.type == EventType.WORKFLOW_ADMITTED for _, event in events)
-        waited += all(state.dispatch == 0 for state in run.steps.values())  # It was never admitted.
-        skipped = run.steps.get("<admission-skip>")
-        lost = skipped.error.rpartition(" ")[2] if skipped else ""
-        flow = _PastFlow(waited, lost)
-        known = self.world.definitions
-        machine = Machine(Env(flow=flow, definition=known.get, secret=b"", max_bytes=1 << 24))
-        again = None
-        for stored, event in events:
-            outcome = machine.apply(again, event, stored.seq, stored.ts, stored.ts)
-            again = outcome.run or again
-        if again is None:
-            self._broken(f"I3: the log of {run.run_id} makes no run")
-            return
-        mine, theirs = _shown(again.snapshot), _shown(run)
-        if mine != theirs and not self._ambiguous(run, events):
+        if not any(state.dispatch for state in run.steps.values()):
+            return  # Cancelled while it waited for its slot: that it waited is not in the log.
+        log = [_Recorded(stored.seq, stored.ts, event) for stored, event in history]
+        folded = fold(definition, log, run.applied_seq)
+        mine, theirs = _shown(folded), _shown(run)
+        if mine != theirs:
             different = {key: (mine.get(key), theirs.get(key)) for key in mine | theirs}
             different = {key: both for key, both in different.items() if both[0] != both[1]}
             self._broken(f"I3: {run.run_id}: the log gives, and stored is: {different}")
-
-    def _ambiguous(self, run: WorkflowRun, events: list[tuple[Stored, Event]]) -> bool:
-        """Whether it depends on a definition that somebody changed meanwhile."""
-        if not any(act.do == "redefine" for act in self.world.scenario.acts):
-            return False
-        steps = self.world.steps.get(run.workflow_id, {}).values()
-        by_name = b'"trigger":' in bytes(events[0][1].payload)[:200]
-        return by_name or any(step.get("type") == "sub_workflow" for step in steps)
 
     def _leaks(self) -> None:
         """I9: nothing that ended holds or waits for anything."""
@@ -333,20 +318,7 @@ def _shown(run: WorkflowRun) -> dict[str, Any]:
     return shown
 
 
-class _PastFlow(Flow):
-    """Limits as they turned out to be."""
-
-    def __init__(self, waited: int, lost: str) -> None:
-        super().__init__()
-        self._waited = waited
-        self._lost = lost
-
-    def admit(self, workflow: str, limit: int, run_id: str, effective: int) -> bool:
-        self._waited -= 1
-        return self._waited < 0
-
-    def acquire(self, task: str, wanted: Any) -> bool:
-        return True
-
-    def lock(self, key: str, run_id: str) -> str:
-        return self._lost or run_id
+class _Recorded(NamedTuple):
+    seq: int
+    timestamp_ns: int
+    event: Event

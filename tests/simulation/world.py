@@ -16,7 +16,7 @@ from dagnats.model.validate import normalise
 from dagnats.model.workflow import WorkflowDef
 from dagnats.runtime.engine import Engine, EngineSettings
 from dagnats.wire.stores import Stores
-from dagnats.wire.topology import provision
+from dagnats.wire.topology import ENGINE, provision
 
 from .loop import BEGIN_S, VirtualLoop, play, virtual
 from .network import Client, Faults, bus_of
@@ -134,11 +134,13 @@ class World:
     async def _all_ended(self) -> None:
         deadline = self.loop.now + CALM_S
         while self.loop.now < deadline:
-            if self.starts and all(self.ended(run_id) for run_id in self.run_ids()):
-                return
-            if not self.starts:
+            if self._caught_up() and all(self.ended(run_id) for run_id in self.run_ids()):
                 return
             await asyncio.sleep(0.25)
+
+    def _caught_up(self) -> bool:
+        history = self.server.streams["WORKFLOW_HISTORY"]
+        return history.consumers[ENGINE].floor >= history.last
 
     def run_ids(self) -> set[str]:
         """Every run that was asked for, or that another run has started."""

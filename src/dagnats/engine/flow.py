@@ -52,6 +52,7 @@ class Flow:
     Attributes:
         dirty: (kind, name) of every record changed since the last flush; kinds are the names of
             the dictionaries here.
+        acquired, rejected: slots of task types taken so far, and tasks that had to wait for one.
     """
 
     def __init__(self) -> None:
@@ -62,6 +63,8 @@ class Flow:
         self.held: dict[str, list[SlotWait]] = {}
         self.paused: set[str] = set()
         self.dirty: set[tuple[str, str]] = set()
+        self.acquired = 0
+        self.rejected = 0
 
     # --- run slots -----------------------------------------------------------------------------
 
@@ -110,9 +113,11 @@ class Flow:
             return True
         if not gate.waiting and len(gate.holders) < wanted.limit:
             gate.holders[wanted.holder] = None
+            self.acquired += 1
             return True
         if all(entry.holder != wanted.holder for entry in gate.waiting):
             gate.waiting.append(wanted)
+            self.rejected += 1
         return False
 
     def release(self, task: str, run_id: str, step_id: str) -> list[SlotWait]:
@@ -127,6 +132,7 @@ class Flow:
         while gate.waiting and len(gate.holders) < gate.waiting[0].limit:
             entry = gate.waiting.pop(0)
             gate.holders[entry.holder] = None
+            self.acquired += 1
             granted.append(entry)
         self.dirty.add(("tasks", task))
         if not gate.holders and not gate.waiting:
@@ -182,9 +188,9 @@ class Flow:
 
     def hold(self, workflow: str, wanted: SlotWait) -> None:
         """Remember a dispatch until the pause ends."""
-        entries = self.held.setdefault(workflow, [])
-        if all(entry.holder != wanted.holder for entry in entries):
-            entries.append(wanted)
+        # A step that was retried meanwhile waits with its newest dispatch.
+        others = [e for e in self.held.get(workflow, ()) if e.holder != wanted.holder]
+        self.held[workflow] = [*others, wanted]
         self.dirty.add(("held", workflow))
 
     def drop_held(self, workflow: str, run_id: str) -> None:

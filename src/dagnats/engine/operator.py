@@ -57,8 +57,10 @@ def override(turn: Turn) -> None:
     payload, step_id = _payload(turn, OverridePayload), turn.event.step_id
     if payload is None or turn.run.step(step_id) is None:
         return
-    action = _ACTIONS.get(payload.action)
-    if action is not None and turn.run.state(step_id).status not in DONE_STEP:
+    action, status = _ACTIONS.get(payload.action), turn.run.state(step_id).status
+    # Handlers and compensators have a place in the run only while they are under way.
+    idle = step_id in turn.run.plan.aux and status not in ACTIVE_STEP
+    if action is not None and status not in DONE_STEP and not idle:
         action(turn, step_id, payload)
 
 

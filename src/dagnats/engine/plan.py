@@ -20,12 +20,17 @@ class Plan:
     Args:
         definition: the definition a run is pinned to.
         dynamic: steps that planners generated, ids already namespaced ``{planner}.{id}``.
+
+    Attributes:
+        order: the steps' ids, generated ones last; ``places`` says where each stands in it.
     """
 
     def __init__(self, definition: WorkflowDef, dynamic: Iterable[StepDef] = ()) -> None:
         self.definition = definition
         self.dynamic = list(dynamic)
         self.steps = {step.id: step for step in (*definition.steps, *self.dynamic)}
+        self.order = list(self.steps)
+        self.places = {step_id: place for place, step_id in enumerate(self.order)}
         self.aux = frozenset(derive_aux(definition))
         self._configs: dict[str, StepConfig] = {}
         self.generated = self._group_generated()

@@ -22,7 +22,7 @@ def advance(turn: Turn) -> None:
             step_id, error = turn.failed.pop(0)
             fail_step(turn, step_id, error.reason, error.failure)
         elif _may_begin(turn):
-            _begin_or_skip(turn, turn.run.ready.popleft())
+            _begin_or_skip(turn, turn.run.next_ready())
         else:
             break
     if _forward(turn) and not turn.run.active and not turn.run.ready:

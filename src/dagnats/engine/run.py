@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 
 from dagnats.engine.plan import Plan
 from dagnats.model.run import (
@@ -27,7 +27,8 @@ class Run:
         waiting: per pending step, how many of its parents are not done yet.
         open: how many ordinary steps are not done.
         active: how many steps are queued or running.
-        ready: ordinary steps whose parents are done and that have not begun.
+        ready: ordinary steps whose parents are done and that have not begun: a heap of their
+            places in the definition, so that a restart does not change who is next.
         weight: about how many bytes the snapshot takes on the wire.
         memo: what a kind of step keeps for itself; it must be able to work it out anew.
     """
@@ -39,7 +40,7 @@ class Run:
         self.plan = plan
         self.waiting: dict[str, int] = {}
         self.memo: dict[str, object] = {}
-        self.ready: deque[str] = deque()
+        self.ready: list[int] = []
         self.open = 0
         self.active = 0
         self.weight = 0
@@ -47,10 +48,10 @@ class Run:
 
     def derive(self) -> None:
         """Work out the counters anew from snapshot and plan."""
-        states, plan = self.snapshot.steps, self.plan
-        for step_id in plan.steps:
-            if step_id not in states:
-                states[step_id] = StepState()
+        known, plan = self.snapshot.steps, self.plan
+        # In the order of the definition, as they were before they were stored under sorted keys.
+        states = {step_id: known.get(step_id) or StepState() for step_id in plan.steps}
+        self.snapshot.steps = states = states | known
         done = {step_id for step_id, state in states.items() if state.status in DONE_STEP}
         ordinary = [step_id for step_id in plan.steps if step_id not in plan.aux]
         self.waiting = {
@@ -61,11 +62,11 @@ class Run:
         self.open = len(self.waiting)
         self.active = sum(state.status in ACTIVE_STEP for state in states.values())
         self.weight = len(bytes(self.snapshot.input)) + sum(map(_weight, states.values()))
-        self.ready = deque(
-            step_id
+        self.ready = [
+            plan.places[step_id]
             for step_id, count in self.waiting.items()
             if count == 0 and states[step_id].status == StepStatus.PENDING
-        )
+        ]
 
     @property
     def id(self) -> str:
@@ -95,7 +96,11 @@ class Run:
                 continue
             self.waiting[child] = left - 1
             if left == 1 and self.state(child).status == StepStatus.PENDING:
-                self.ready.append(child)
+                heapq.heappush(self.ready, self.plan.places[child])
+
+    def next_ready(self) -> str:
+        """Take out the ready step that stands first in the definition."""
+        return self.plan.order[heapq.heappop(self.ready)]
 
     def set_status(self, state: StepState, status: str) -> None:
         """Move a step to ``status``, keeping count of the active ones."""

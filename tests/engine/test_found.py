@@ -1,0 +1,108 @@
+"""What the simulation has found: one test for each mistake that was mended."""
+
+from __future__ import annotations
+
+import pytest
+
+from dagnats.engine.run import Run
+from dagnats.model.codec import decode, encode, raw
+from dagnats.model.event import Event, EventType
+from dagnats.model.run import WorkflowRun
+from dagnats.model.times import SECOND
+
+from .world import World, flow, step
+
+
+def reloaded(world: World, run_id: str = "r1") -> None:
+    """The engine forgets the run and reads its snapshot again."""
+    before = world.runs[run_id]
+    snapshot = decode(encode(before.snapshot), WorkflowRun)
+    world.runs[run_id] = Run(snapshot, before.plan)
+
+
+def override(world: World, step_id: str, action: str) -> None:
+    payload = raw({"action": action, "reason": "by hand"})
+    world.send(Event(type=EventType.STEP_OVERRIDE, run_id="r1", step_id=step_id, payload=payload))
+
+
+def test_which_ready_step_begins_first_does_not_depend_on_a_restart() -> None:
+    """FLOW-10: in definition order. Else a crash chose another step than was begun already."""
+
+    def begun(restart: bool) -> list[str]:
+        world = World(
+            flow(
+                step("b"),
+                step("a"),
+                step("late", "b"),
+                step("soon", "a"),
+                step("z"),
+                concurrency={"max_steps": 1},
+            )
+        )
+        world.start("w")
+        order: list[str] = []
+        while world.tasks:
+            order.append(world.complete().step_id)
+            if restart:
+                reloaded(world)
+        assert world.status() == "completed"
+        return order
+
+    assert begun(restart=False) == begun(restart=True) == ["b", "a", "late", "soon", "z"]
+
+
+def test_the_dead_letter_of_a_deadline_names_the_same_step_after_a_restart() -> None:
+    """DLQ-1: steps are looked at in the order of the definition, not of the stored keys."""
+    buried: list[str] = []
+    for restart in (False, True):
+        world = World(flow(step("z"), step("a"), timeout=SECOND))
+        world.start("w")
+        if restart:
+            reloaded(world)
+        world.sleep(2)
+        buried.append(world.buried[0].msg_id)
+    assert buried == ["dlq:r1:z:1"] * 2
+
+
+def test_a_step_retried_while_it_was_held_by_a_pause_is_dispatched() -> None:
+    """The pause must release the dispatch in flight, not the one it held first."""
+    world = World(flow(step("a")))
+    world.flow.paused.add("")
+    world.start("w")
+    override(world, "a", "retry")
+    world.flow.paused.clear()
+    for wait in world.flow.resumed():
+        payload = raw({"gate": "pause"})
+        world.send(
+            Event(
+                type=EventType.STEP_DISPATCH,
+                run_id=wait.run_id,
+                step_id=wait.step_id,
+                payload=payload,
+                attempt_number=wait.dispatch,
+            )
+        )
+    assert world.complete().attempt == 2
+    assert world.status() == "completed"
+
+
+@pytest.mark.parametrize("action", ["complete", "fail", "skip", "cancel"])
+def test_a_compensator_that_is_not_under_way_cannot_be_overridden(action: str) -> None:
+    """It would take another one's place in the saga, or end a run that is well."""
+    world = World(
+        flow(
+            step("a", compensate="ua"),
+            step("b", "a", compensate="ub"),
+            step("c", "b"),
+            step("ua"),
+            step("ub"),
+        )
+    )
+    world.start("w")
+    override(world, "ua", action)
+    world.complete()
+    world.complete()
+    world.fail()
+    override(world, "ua", action)
+    assert [world.complete().step_id for _ in range(2)] == ["ub", "ua"]
+    assert world.status() == "compensated"
