@@ -19,6 +19,7 @@ from dagnats.model.times import read_time
 from dagnats.wire.connection import Bus
 from dagnats.wire.errors import MissingError
 from dagnats.wire.publisher import Outgoing, Publisher, PublishError
+from dagnats.wire.readers import read_subject
 from dagnats.wire.subjects import is_key
 
 T = TypeVar("T")
@@ -131,12 +132,14 @@ class Bucket(Generic[T]):
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Entry[T]]:
         """The readable entries of those keys that exist."""
-        found: dict[str, Entry[T]] = {}
-        async for bare in self._several(list(keys)):
-            entry = self._readable(bare)
-            if entry is not None:
-                found[entry.key] = entry
-        return found
+        wanted = list(keys)
+        there = {bare.key: bare async for bare in self._several(wanted)}
+        if len(wanted) > 1:
+            # The server leaves out a key that is written while it answers.
+            left = await asyncio.gather(*(self._raw(key) for key in wanted if key not in there))
+            there |= {bare.key: bare for bare in left if bare is not None}
+        entries = (self._readable(bare) for bare in there.values())
+        return {entry.key: entry for entry in entries if entry is not None}
 
     def _readable(self, bare: Entry[bytes | None]) -> Entry[T] | None:
         if bare.value is None:
@@ -268,20 +271,25 @@ class Bucket(Generic[T]):
         """
         keys: set[str] = set()
 
-        async def arrived(msg: Msg) -> None:
-            keys.add(msg.subject[len(self._prefix) :])
+        def arrived(subject: str, reply: str, data: bytes, headers: bytes) -> None:
+            del reply, data, headers
+            keys.add(subject[len(self._prefix) :])
 
         async def so_far() -> set[str]:
             await self._bus.nc.flush()  # Everything sent to us before the answer has arrived.
-            await asyncio.sleep(0)
+            # What was on its way into the stream when we began to listen was never sent to us.
+            async for msg in read_subject(self._bus, self._stream, self._prefix + pattern, mark):
+                keys.add((msg.headers or {})["Nats-Subject"][len(self._prefix) :])
             return set(keys)
 
-        subscription = await self._bus.nc.subscribe(self._prefix + pattern, cb=arrived)
+        subscription = await self._bus.nc.open_lane(self._prefix + pattern, arrived)
         try:
             await self._bus.nc.flush()
+            mark = int((await self._bus.api(f"STREAM.INFO.{self._stream}"))["state"]["last_seq"])
             yield so_far
         finally:
             await subscription.unsubscribe()
+            self._bus.nc.close_lane(subscription)
 
     async def newest(self) -> AsyncIterator[Entry[T]]:
         """Every readable live entry, last written first; stop reading whenever you have enough.
