@@ -234,7 +234,9 @@ class Lease:
                 if last is not None and decode(last, EngineEpoch).holder == self._me.id:
                     bye = EngineEpoch(epoch=self._me.epoch, holder=self._me.id, closed=True)
                     await state.update(EPOCH, encode(bye), revision)
-                await leases.delete(LEASE, self._revision)
+                holder, revision = await leases.latest(LEASE)
+                if holder is not None and holder.id == self._me.id:
+                    await leases.delete(LEASE, revision)
 
 
 async def _fence_off(stores: Stores, epoch: int) -> None:

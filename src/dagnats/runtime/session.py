@@ -33,8 +33,9 @@ from dagnats.runtime.lease import Fence, Lease
 from dagnats.runtime.messages import event_message, poison_letter, stored, told
 from dagnats.runtime.schedules import Schedules
 from dagnats.runtime.snapshots import Snapshots
-from dagnats.runtime.timers import Purge, TimerBody, Timers, due
+from dagnats.runtime.timers import Purge, TimerBody, Timers
 from dagnats.runtime.waiters import Waiters
+from dagnats.wire import delayed
 from dagnats.wire.features import Features
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.puller import Delivery, Puller
@@ -379,7 +380,7 @@ class Session:
             now = time.time_ns()
             fired: list[Delivery] = []
             for delivery in await puller.take():
-                left = due(delivery) - now
+                left = delayed.due(delivery) - now if delayed.waits(delivery) else 0
                 if left > 0:
                     delivery.nak(left)
                 else:
@@ -417,6 +418,10 @@ class Session:
 
 
 def _fired(delivery: Delivery) -> list[Outgoing]:
+    if delayed.waits(delivery):
+        moved = delayed.arrived(delivery)
+        if not moved.subject.startswith("sleep.fire."):
+            return [moved]  # Not one of ours.
     try:
         body = decode(delivery.data, TimerBody)
     except InvalidError:

@@ -17,12 +17,12 @@ from dagnats.engine.effects import CancelTimers, SetTimer
 from dagnats.errors import DagnatsError
 from dagnats.model.codec import Wire, encode
 from dagnats.model.event import Event
-from dagnats.model.times import SECOND, format_time, read_time
+from dagnats.model.times import SECOND
 from dagnats.wire import subjects
 from dagnats.wire.connection import Bus
+from dagnats.wire.delayed import delayed
 from dagnats.wire.features import Features
 from dagnats.wire.publisher import Ack, Outgoing
-from dagnats.wire.puller import Delivery
 
 STREAM = "SLEEP_TIMERS"
 SOON = 2 * SECOND
@@ -61,7 +61,7 @@ class Timers:
 
     def __init__(self, bus: Bus, fire: Callable[[Event, str], None]) -> None:
         self._bus = bus
-        self._replace: dict[str, str] = {}
+        self._features = Features(0)
         self._bound = 0
         self._fire = fire
         self._timers: dict[_Key, _Timer] = {}
@@ -71,9 +71,7 @@ class Timers:
 
     async def start(self, features: Features) -> None:
         """Learn how far earlier engines' timers reach, before any is set."""
-        if not features.schedules:
-            # A schedule replaces the one before it by itself; a plain message has to say so.
-            self._replace = {"Nats-Rollup": "sub"}
+        self._features = features
         self._bound = (await self._bus.api(f"STREAM.INFO.{STREAM}"))["state"]["last_seq"]
 
     def set(self, effect: SetTimer) -> None:
@@ -119,7 +117,7 @@ class Timers:
 
     def unwritten(self) -> list[Outgoing]:
         """The messages that make the timers set since the last call durable."""
-        made = [_scheduled(timer.effect, self._replace) for timer in self._unwritten.values()]
+        made = [_scheduled(timer.effect, self._features) for timer in self._unwritten.values()]
         for key, timer in list(self._unwritten.items()):
             timer.written = True
             if timer.handle is None:
@@ -156,24 +154,12 @@ class Timers:
             self._drop(key)
 
 
-def due(delivery: Delivery) -> int:
-    """When a timer that arrives as it was set is due, ns since 1970; 0 for one that has fired.
-
-    Servers without schedules deliver timers at once, to be put off until they are due.
-    """
-    if not delivery.subject.startswith("sleep.at."):
-        return 0
-    text = delivery.header("Nats-Schedule")
-    return read_time(text.removeprefix("@at ")) or 0
-
-
-def _scheduled(effect: SetTimer, more: dict[str, str]) -> Outgoing:
+def _scheduled(effect: SetTimer, features: Features) -> Outgoing:
     event = effect.event
-    headers = {
-        "Nats-Schedule": f"@at {format_time(effect.due)}",
-        "Nats-Schedule-Target": subjects.timer_fire(event.run_id),
-        **more,
-    }
-    body = encode(TimerBody(event=event, msg_id=effect.msg_id))
-    subject = subjects.timer_at(event.run_id, effect.kind, event.step_id or "run")
-    return Outgoing(subject, body, headers=headers)
+    return delayed(
+        subjects.timer_at(event.run_id, effect.kind, event.step_id or "run"),
+        subjects.timer_fire(event.run_id),
+        effect.due,
+        encode(TimerBody(event=event, msg_id=effect.msg_id)),
+        features,
+    )

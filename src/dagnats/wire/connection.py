@@ -74,6 +74,8 @@ class Bus:
         self.publisher = Publisher(self)
         self.on_reconnect: list[Callable[[], None]] = []
         self.on_disconnect: list[Callable[[], None]] = []
+        self.api_level: int | None = None
+        """Of the server, once somebody asked; see :mod:`dagnats.wire.features`."""
 
     @property
     def max_payload(self) -> int:
@@ -140,6 +142,7 @@ async def connect(options: ConnectOptions) -> Bus:
     bus = Bus(nc, options)
 
     async def reconnected() -> None:
+        bus.api_level = None  # It may be another server now.
         for callback in list(bus.on_reconnect):
             callback()
 

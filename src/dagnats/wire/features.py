@@ -42,7 +42,9 @@ class Features(Struct, frozen=True):
         Raises:
             RefusedError: it is too old.
         """
-        level = int((await bus.api("INFO")).get("api", {}).get("level", 0))
+        if bus.api_level is None:
+            bus.api_level = int((await bus.api("INFO")).get("api", {}).get("level", 0))
+        level = bus.api_level
         if level < _BATCHED_READS:
             version = bus.nc.connected_server_version
             raise RefusedError(

@@ -12,8 +12,9 @@ from nats.aio.msg import Msg
 
 from dagnats.model.times import SECOND, format_time
 from dagnats.wire.connection import Bus
+from dagnats.wire.delayed import delayed
 from dagnats.wire.errors import MissingError
-from dagnats.wire.publisher import Outgoing
+from dagnats.wire.features import Features
 
 HELD = 65_536
 """Messages of one feed that may wait here; beyond it the client drops them."""
@@ -131,5 +132,4 @@ async def schedule(bus: Bus, place: str, target: str, due_ns: int, body: bytes) 
         due_ns: when, ns since 1970.
         body: what.
     """
-    headers = {"Nats-Schedule": f"@at {format_time(due_ns)}", "Nats-Schedule-Target": target}
-    await bus.publisher.publish(Outgoing(place, body, headers=headers))
+    await bus.publisher.publish(delayed(place, target, due_ns, body, await Features.of(bus)))

@@ -12,7 +12,7 @@ from typing import Any
 from dagnats.errors import NotFoundError
 from dagnats.wire.connection import Bus
 from dagnats.wire.features import Features
-from dagnats.wire.topology import ENGINE, FLOOR, consumer_config, engine_config
+from dagnats.wire.topology import ENGINE, FLOOR, engine_config
 
 HISTORY = "WORKFLOW_HISTORY"
 
@@ -32,25 +32,14 @@ async def take_over(bus: Bus) -> int:
         it sees each further one, or somebody else reads as well.
     """
     features = await Features.of(bus)
-    for stream, name in _READ:
-        if features.reset:
-            await bus.api(f"CONSUMER.RESET.{stream}.{name}", {})
-        elif stream == "SLEEP_TIMERS":
-            # A work queue holds nothing but what is not acknowledged.
-            await _made_anew(bus, stream, consumer_config(name, features))
-    if features.reset:
-        answer = await bus.api(f"CONSUMER.RESET.{HISTORY}.{ENGINE}", {})
-    else:
+    if not features.reset:
+        # The others' messages come again when the ack wait ends, in no particular order.
         answer = await _engine_anew(bus)
+    else:
+        for stream, name in _READ:
+            await bus.api(f"CONSUMER.RESET.{stream}.{name}", {})
+        answer = await bus.api(f"CONSUMER.RESET.{HISTORY}.{ENGINE}", {})
     return int(answer["delivered"]["consumer_seq"])
-
-
-async def _made_anew(bus: Bus, stream: str, config: dict[str, Any]) -> dict[str, Any]:
-    name = config["name"]
-    with contextlib.suppress(NotFoundError):  # Somebody was killed between these two lines.
-        await bus.api(f"CONSUMER.DELETE.{stream}.{name}")
-    body = {"stream_name": stream, "config": config}
-    return await bus.api(f"CONSUMER.DURABLE.CREATE.{stream}.{name}", body)
 
 
 async def _engine_anew(bus: Bus) -> dict[str, Any]:
@@ -58,4 +47,7 @@ async def _engine_anew(bus: Bus) -> dict[str, Any]:
     info = await bus.api(f"CONSUMER.INFO.{HISTORY}.{ENGINE}")
     floor = info["ack_floor"]["stream_seq"]
     await bus.request(FLOOR, str(floor).encode())
-    return await _made_anew(bus, HISTORY, engine_config(floor))
+    with contextlib.suppress(NotFoundError):  # Somebody was killed between these two lines.
+        await bus.api(f"CONSUMER.DELETE.{HISTORY}.{ENGINE}")
+    body = {"stream_name": HISTORY, "config": engine_config(floor)}
+    return await bus.api(f"CONSUMER.DURABLE.CREATE.{HISTORY}.{ENGINE}", body)

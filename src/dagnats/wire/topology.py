@@ -12,6 +12,7 @@ from dagnats.model.times import DAY, HOUR, MINUTE, SECOND
 from dagnats.wire.connection import Bus
 from dagnats.wire.features import Features
 
+SCHEDULES = "allow_msg_schedules"
 DEFAULT_STORE = 10 * 1024**3
 """Bytes assumed for a store without a limit."""
 
@@ -45,7 +46,7 @@ STREAMS = (
         name="SLEEP_TIMERS",
         subjects=("sleep.>", "scheduled.>"),
         retention="workqueue",
-        flags=("allow_direct", "allow_msg_schedules", "allow_msg_ttl", "allow_rollup_hdrs"),
+        flags=("allow_direct", SCHEDULES, "allow_msg_ttl", "allow_rollup_hdrs"),
     ),
     StreamSpec(
         name="TELEMETRY", subjects=("telemetry.>",), max_age=7 * DAY, share=0.10, window=5 * SECOND
@@ -112,6 +113,9 @@ async def provision(bus: Bus, store_bytes: int = 0, replicas: int = 1) -> list[s
     await _refuse_other_makes(bus)
     drift: list[str] = []
     wanted = [_stream_config(spec, store_bytes or DEFAULT_STORE, replicas) for spec in STREAMS]
+    if not features.schedules:
+        for config in wanted:
+            config.pop(SCHEDULES, None)
     wanted += [_bucket_config(name, ttl, replicas) for name, ttl in BUCKETS.items()]
     for config in wanted:
         drift += await _ensure_stream(bus, config)
@@ -204,6 +208,9 @@ CONSUMERS = (
 )
 
 
+_WITHOUT_RESET = 5 * SECOND
+"""How long what a killed engine had taken is missing where consumers cannot be reset."""
+
 _WITHOUT_SCHEDULES: dict[str, dict[str, Any]] = {
     # Where the server keeps no schedules, timers wait in the consumer, each put off until it is
     # due (wire.md 6.6): all of them count as being acknowledged.
@@ -226,7 +233,9 @@ async def _ensure_consumer(bus: Bus, stream: str, config: dict[str, Any]) -> Non
 def consumer_config(name: str, features: Features) -> dict[str, Any]:
     """The configuration of one of :data:`CONSUMERS` on this server."""
     config = next(config for _, config in CONSUMERS if config["name"] == name)
-    return config if features.schedules else _WITHOUT_SCHEDULES.get(name, config)
+    if not features.schedules:
+        config = _WITHOUT_SCHEDULES.get(name, config)
+    return config if features.reset else config | {"ack_wait": _WITHOUT_RESET}
 
 
 def engine_config(floor: int = 0) -> dict[str, Any]:
