@@ -188,10 +188,8 @@ class _Steps:
 
     async def _unsent(self, step: StepDef, state: StepState) -> list[Reason]:
         """Ready, but not dispatched: a retry that is not due yet, or a limit."""
-        due = read_time(state.wake_at)
-        if due is not None:
-            after = f"after {state.attempts} attempts; last error: {state.error or 'none'}"
-            return [Reason(f'step "{step.id}" {self._until(due, "is tried again")}', after)]
+        if read_time(state.wake_at) is not None:
+            return [self._backing_off(step, state)]
         gate = await _gate(self._session, "tasks", step.task) if step.task else None
         if isinstance(gate, TaskGate) and step.max_task_concurrency:
             holders = [holder.partition(".")[0] for holder in gate.holders]
@@ -206,6 +204,12 @@ class _Steps:
             text = f'task "{step.task}" has a rate limit'
             return [Reason(f'step "{step.id}" waits for a token', text)]
         return []
+
+    def _backing_off(self, step: StepDef, state: StepState) -> Reason:
+        until = self._until(read_time(state.wake_at), "is tried again")
+        after = f"after {state.attempts} attempts; last error: {state.error or 'none'}"
+        command = f"dagnats step retry {self._run.run_id} {step.id} --reason 'do not wait'"
+        return Reason(f'step "{step.id}" {until}', after, command)
 
     async def _queued(self, step: StepDef, state: StepState) -> Reason:
         row = await self._queue(step)
@@ -244,6 +248,8 @@ class _Steps:
             return [await self._approval(step)]
         if step.type == StepType.SUB_WORKFLOW and state.child_run_id:
             return await self._child(step, state.child_run_id)
+        if step.type in TASK_TYPES and state.wake_at:
+            return [self._backing_off(step, state)]
         if step.type in TASK_TYPES:
             return [self._working(step, state)]
         return []

@@ -232,6 +232,20 @@ def value_text(value: Any) -> str:
     return value if isinstance(value, str) else json_text(value)
 
 
+PRETTY = 2_000
+"""Lines of a document that is shown as a whole."""
+
+
+def pretty_lines(value: Any, width: int) -> list[Line]:
+    """A value over several lines, for something to read."""
+    text = value if isinstance(value, str) else msgspec.json.format(json_text(value), indent=2)
+    rows = text.splitlines()
+    shown = [Line().add(row, "text", most=width) for row in rows[:PRETTY]]
+    if len(rows) > PRETTY:
+        shown.append(Line().add(f"and {len(rows) - PRETTY:,} lines more; copy it", "muted"))
+    return shown
+
+
 def json_text(value: Any) -> str:
     """A value as compact JSON, for people: nothing is escaped that need not be."""
     return msgspec.json.encode(value).decode(errors="replace")

@@ -48,7 +48,7 @@ def test_every_state_has_its_word() -> None:
         "": ("running", "", ""),
         "done": ("completed", "", ""),
         "shaky": ("retrying", "", "retries"),
-        "nap": ("sleeping", "", "sleeps"),
+        "nap": ("sleeping", "", "wakes"),
         "ask": ("waiting", "", "asks approval"),
         "queued": ("queued", "", ""),
         "last": ("pending", "", "waits shaky +1"),

@@ -99,10 +99,10 @@ async def rerun(screen: RunScreen, *, edited: bool = False) -> None:
 
 def _rerun_lines(plan: RerunPlan, width: int) -> list[Line]:
     rows: list[Line] = []
-    for what, steps in (("runs again", plan.execute), ("is taken over", plan.reuse)):
+    for what, steps in (("Runs again", plan.execute), ("Taken over", plan.reuse)):
         names = ", ".join(steps)
         names = names if len(names) <= NAMES else f"{names[:NAMES]}…"
-        rows.append(line(f"{plural(len(steps), 'step')} {what}", "text bold"))
+        rows.append(line(f"{what}: {plural(len(steps), 'step')}", "text bold"))
         rows += wrapped(names or "-", width, "muted", 4)
     if plan.changes:
         rows += [Line(), line("The input changes", "text bold"), *change_lines(plan.changes, width)]

@@ -24,7 +24,7 @@ def change_actions(screen: RunScreen) -> list[Action]:
             id="run.retry",
             keys=("r",),
             label="retry",
-            title="Retry, rerun or replay…",
+            title="Retry…",
             run=_prefix,
             choices=lambda: _retries(screen),
             off=lambda: _not_now(screen),
@@ -36,7 +36,7 @@ def change_actions(screen: RunScreen) -> list[Action]:
             id="run.approve",
             keys=("a",),
             label="approve" if approval_of(screen) else "",
-            title="Approve or reject…",
+            title="Approve…",
             run=_prefix,
             choices=lambda: _approvals(screen),
             off=lambda: _not_now(screen) or _no_approval(screen),
@@ -46,7 +46,7 @@ def change_actions(screen: RunScreen) -> list[Action]:
             id="run.step",
             keys=("s",),
             label="step" if live else "",
-            title="Change the step by hand…",
+            title="Step by hand…",
             run=_prefix,
             choices=lambda: _overrides(screen),
             off=lambda: _not_now(screen) or _over(screen) or _no_step(screen),
@@ -97,22 +97,24 @@ def _retries(screen: RunScreen) -> list[Action]:
         return ""
 
     return [
-        change("same", "r", "same input", "New run, same input", deeds.retry_same, never),
-        change("edit", "e", "edited input", "New run, edited input", deeds.retry_edited, never),
-        change("from", "f", "from this step", "New run from this step", deeds.rerun, _no_rerun),
+        change("same", "r", "same", "New run, same input", deeds.retry_same, never),
+        change("edit", "e", "edit input", "New run, edited input", deeds.retry_edited, never),
+        change("from", "f", "from step", "New run from this step", deeds.rerun, _no_rerun),
         change(
             "fromedit",
             "F",
-            "from here, edited",
+            "+edit",
             "New run from this step, edited input",
             lambda found: deeds.rerun(found, edited=True),
             _no_rerun,
         ),
-        change("dead", "d", "dead letter", "Replay: the run goes on", _replay, _no_letter),
+        change(
+            "dead", "d", "replay", "Replay: the run goes on", _replay, _no_letter
+        ),
         change(
             "deadedit",
             "D",
-            "edited letter",
+            "+edit",
             "Replay with another input of the step",
             lambda found: deeds.replay_letter(found, edited=True),
             _no_letter,

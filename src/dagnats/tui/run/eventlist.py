@@ -36,6 +36,8 @@ def role_of(kind: str) -> str:
 
 def detail_of(event: RunEvent) -> str:
     """What an event says, in a few words: its error, its reason, or its payload as it is."""
+    if event.type == "workflow.started":
+        return ""  # The definition; what matters of it is on the screen already.
     if not event.data or len(event.data) > READ or not event.data.startswith("{"):
         return event.data[:DETAIL]
     try:
@@ -48,9 +50,11 @@ def detail_of(event: RunEvent) -> str:
         if found.get(key):  # pyright: ignore[reportUnknownMemberType]
             more = f"{found['action']}: " if key == "reason" and "action" in found else ""
             return f"{more}{found[key]}"[:DETAIL]
-    if event.type == "workflow.started":
-        return ""  # The definition; what matters of it is on the screen already.
     return "" if event.data == "{}" else event.data[:DETAIL]
+
+
+_SIZES = ((90, (24, 22)), (66, (20, 16)), (0, (18, 10)))
+"""From a width on: columns of an event's type and of its step."""
 
 
 class EventList(Table[int]):
@@ -135,8 +139,9 @@ class EventList(Table[int]):
         row = Line().add(number, "faint", width=max(3, len(str(state.total))), align="right")
         row.gap().add("+" + span(at - state.history.times[0]), "muted", width=7, align="right")
         role = "faint" if late else role_of(event.type)
-        row.gap(2).add(event.type, role, width=16, most=28).gap(1)
-        row.add(event.step_id, "faint" if late else "text", width=10, most=22)
+        kind, width = next(sizes for least, sizes in _SIZES if self.size.width >= least)
+        row.gap(2).add(event.type, role, width=kind).gap()
+        row.add(event.step_id, "faint" if late else "text", width=width)
         number = event.attempt_number
         tries = f"{self.look.glyph('tries')}{number}" if number > 1 else ""
         row.gap().add(tries, "faint" if late else "retry", width=3).gap()

@@ -96,10 +96,10 @@ def _work(state: RunState, row: Row, step: StepDef | None) -> Line:
     usual = state.usual(row.step_id) if row.kind == "step" else None
     items = [
         ("task", step.task or str(step.type) if step else ""),
-        ("worker", cut(last.worker, WORKER) if last else ""),
         ("waited", span(last.waited) if last and last.waited is not None else ""),
         ("ran", _ran(last, state.now)),
         ("p50", span(usual.p50) if usual else ""),
+        ("worker", cut(last.worker, WORKER) if last else ""),
     ]
     return _pairs(items)
 

@@ -105,7 +105,7 @@ def _failure(state: RunState, look: Look) -> Line:
         row.add(f"{step.attempts} attempts", "muted").gap(2)
     letter = state.letter(run.failed_step) or state.letter("")
     if letter is not None:
-        row.add(f"dead letter #{letter.sequence}", "accent", link=f"go:dlq {letter.sequence}")
+        row.add(f"dead letter #{letter.sequence}", "accent", link=f"go:dlq run:{state.run_id}")
     return row
 
 

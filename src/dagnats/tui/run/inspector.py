@@ -10,17 +10,21 @@ from dagnats.model.records import LogRecord
 from dagnats.model.run import StepStatus
 from dagnats.model.times import read_time
 from dagnats.services.text import sanitize
-from dagnats.tui.format import clock, plural, size
+from dagnats.tui.format import clock, plural, size, span
 from dagnats.tui.jsontree import JsonTree, Node, node_line, path_text, value_text
 from dagnats.tui.line import Line, line, wrapped
 from dagnats.tui.run.facts import attempt_line, document, error_of, fact_lines
 from dagnats.tui.run.model import RUN_ROW, Row
 from dagnats.tui.run.state import RunState
+from dagnats.tui.run.tracks import Attempt
 from dagnats.tui.widgets.table import Column, Table
 
 TABS = ("input", "output", "error", "attempts", "logs")
 TREES = 32
 """Documents whose folds are remembered."""
+
+MEMBERS = 50
+"""Members of a fold that are listed: those that failed, and the slowest."""
 
 ERROR_ROWS = 400
 """Lines of an error and its traceback that are shown; all of it can be copied."""
@@ -203,16 +207,15 @@ class Inspector(Table[Item]):
             )
             rows.append(dead)
         if attempt is not None and attempt.traceback:
-            rows += [
-                Line(),
-                *wrapped(sanitize(attempt.traceback), self._width(), "muted", ERROR_ROWS),
-            ]
+            # Not wrapped: the indentation of a traceback says what belongs to what.
+            trace = sanitize(attempt.traceback).splitlines()[:ERROR_ROWS]
+            rows += [Line(), *(line(each, "muted") for each in trace)]
         return [Item(f"e{at}", each, text=full) for at, each in enumerate(rows)]
 
     def _attempts(self, row: Row) -> list[Item]:
-        if row.kind == "fold":
-            return [Item("note", line(row.note or "all completed", "muted"))]
         items: list[Item] = []
+        if row.kind == "fold":
+            return self._members(row)
         if row.key == RUN_ROW:
             return self._life()
         for number, attempt in enumerate(row.attempts, 1):
@@ -224,6 +227,25 @@ class Inspector(Table[Item]):
                 said = Line().gap(6).add(attempt.error, "bad", most=self._width() - 6)
                 items.append(Item(f"a{number}e", said, text=attempt.error))
         return items
+
+    def _members(self, row: Row) -> list[Item]:
+        """The members of a fold that failed, then those that took longest."""
+        state, now = self.state, self.state.now
+        told: list[tuple[tuple[int, int], str, Attempt]] = []
+        for step, attempts in zip(row.members, row.crowd, strict=True):
+            last = attempts[-1] if attempts else None
+            if last is not None and last.started is not None:
+                ran = (last.ended.at if last.ended else now) - last.started.at
+                told.append(((-bool(last.error), -ran), step, last))
+        rows: list[Item] = []
+        worst = sorted(told, key=lambda each: each[:2])[:MEMBERS]
+        for number, ((_, ran), step, last) in enumerate(worst):
+            status = last.outcome or state.moment().state(step).status
+            glyph, role = self.look.status("failed" if status == "timeout" else status)
+            each = Line().add(step, "text", width=16, most=30).gap().add(glyph, role).gap()
+            each.add(span(-ran), "text", width=7, align="right").gap(2).add(last.error, "bad")
+            rows.append(Item(f"m{number}", each, text=last.error or step))
+        return rows
 
     def _life(self) -> list[Item]:
         """What happened to the run as a whole, and what operators did."""

@@ -48,10 +48,11 @@ class Row(Struct, frozen=True, kw_only=True):
         status: in one word, as it is shown.
         attempts: what the timeline shows.
         crowd: the attempts of everything below, for folds and maps.
+        members: the steps of a fold.
         began, ended: ns since 1970; ``None`` while that has not happened.
         extra: a count beside the duration, such as ``x3`` (three tries), ``r3`` (a loop in
             its third iteration) or ``3/8``.
-        note: what it waits for.
+        note: what it waits for; ``due``: when that comes, ns, if it is known.
         opens: there are rows below; ``opened``: they are shown.
     """
 
@@ -64,10 +65,12 @@ class Row(Struct, frozen=True, kw_only=True):
     under: bool = False
     attempts: Sequence[Attempt] = ()
     crowd: Sequence[Sequence[Attempt]] = ()
+    members: Sequence[str] = ()
     began: int | None = None
     ended: int | None = None
     extra: str = ""
     note: str = ""
+    due: int | None = None
     opens: bool = False
     opened: bool = False
     critical: bool = False
@@ -144,7 +147,8 @@ class _Rows:
             for node in shape.nodes
             for step in node.members or (node.id,)
         }
-        self._critical = critical_path(shape.parents, self._attempts)
+        failed = moment.run.failed_step
+        self._critical = critical_path(shape.parents, self._attempts, failed)
 
     def made(self) -> list[Row]:
         """All rows, that of the run first."""
@@ -178,6 +182,7 @@ class _Rows:
             step_id=node.id,
             node=index,
             crowd=crowd,
+            members=node.members,
             began=began,
             ended=ended if over else None,
             extra=f"{done}/{len(node.members)}",
@@ -210,6 +215,7 @@ class _Rows:
             ended=None if state.status in ACTIVE_STEP else ended,
             extra=_extra(state, attempts),
             note=self._note(step_id, step, state, status),
+            due=read_time(state.wake_at) if status in ("retrying", "sleeping") else None,
             opens=bool(state.map_instances),
             opened=step_id in self._opened,
             critical=step_id in self._critical,
@@ -277,7 +283,7 @@ class _Rows:
 
 
 _WAITED: dict[str, str] = {
-    StepType.SLEEP: "sleeps",
+    StepType.SLEEP: "wakes",
     StepType.APPROVAL: "asks approval",
     StepType.WAIT_FOR_EVENT: "waits for event",
 }
@@ -318,6 +324,16 @@ def worst(statuses: Iterable[str]) -> str:
     return next((status for status in _GRAVITY if status in known), next(iter(known), "pending"))
 
 
+def first_row(rows: Iterable[Row]) -> str:
+    """The key of the row a reader wants first: what failed, else what goes on, else the run."""
+    steps = [row for row in rows if row.kind in ("step", "fold")]
+    for status in _GRAVITY[:7]:
+        for row in steps:
+            if row.status == status:
+                return row.key
+    return RUN_ROW
+
+
 def tally(statuses: Sequence[str]) -> str:
     """How many of a group are in which state, the most telling first; the completed go without."""
     counts = [(statuses.count(status), status) for status in _GRAVITY if status != "completed"]
@@ -333,9 +349,13 @@ def common_name(names: Sequence[str]) -> str:
     return f"{prefix}*" if prefix else f"{names[0]} …"
 
 
-def critical_path(parents: Parents, attempts: Mapping[str, Sequence[Attempt]]) -> set[str]:
-    """The steps that decided when the run could end: from the last to end back along its latest
-    parents. A step that goes on ends last of all.
+def critical_path(
+    parents: Parents, attempts: Mapping[str, Sequence[Attempt]], failed: str = ""
+) -> set[str]:
+    """The steps that decided when the run could end.
+
+    It leads from the step that failed, else the last to end, back along the latest parents; a step
+    that goes on ends last of all.
     """
     ends: dict[str, float] = {}
     for step, known in attempts.items():
@@ -344,7 +364,8 @@ def critical_path(parents: Parents, attempts: Mapping[str, Sequence[Attempt]]) -
             ends[step] = last.at if last is not None else float("inf")
     if not ends:
         return set()
-    step, path = max(ends, key=lambda each: ends[each]), set[str]()
+    step = failed if failed in ends else max(ends, key=lambda each: ends[each])
+    path: set[str] = set()
     while step and step not in path:
         path.add(step)
         above = [parent for parent in parents.get(step, ()) if parent in ends]

@@ -47,9 +47,9 @@ def layout_of(state: RunState, width: int) -> Layout:
     )
     shape = state.shape(lanes)
     rail = shape.width + 1
-    names = (cells(row.name) + 2 * row.under for row in state.rows(lanes))
+    names = (cells(row.name) + _before(row) for row in state.rows(lanes))
     name = max(6, min(longest, max(names, default=6)))
-    took, extra = 6, 8
+    took, extra = 6, 9 if width < 100 else 12
     bars = width - EDGE - SCROLL - rail - name - 2 - took - 1 - extra - note
     return Layout(lanes, rail, name, EDGE + rail + name + 1, max(8, bars), took, extra, note)
 
@@ -130,7 +130,7 @@ class Picture(Table[Row]):
             role = "text"
         line.add(span(took), role, width=at.took, align="right").gap()
         line.extend(_extra(row, verdict, look, at.extra))
-        return line.add(row.note, "faint", most=at.note) if at.note else line
+        return line.add(_note(row, now), "muted", most=at.note) if at.note else line
 
     def _verdict(self, row: Row, took: int) -> str:
         usual = self.state.usual(row.step_id) if row.kind in ("step", "run") else None
@@ -159,6 +159,11 @@ _PLAIN = str.maketrans("│├┤┼╮╭┬─┊", "||++..--:")
 
 def _drawn(cells_: str, look: Look) -> str:
     return cells_.translate(_PLAIN) if look.ascii_only else cells_
+
+
+def _before(row: Row) -> int:
+    """Cells that stand before a name."""
+    return (4 if row.kind == "step" else 3) * row.under + 2 * row.opens
 
 
 def _name(line: Line, row: Row, at: Layout, look: Look) -> None:
@@ -195,15 +200,26 @@ def _run_bar(row: Row, scale: Scale, now: int, look: Look) -> Cells:
     return cells_
 
 
+def _note(row: Row, now: int) -> str:
+    if row.due is None:
+        return row.note
+    return f"{row.note} in {span(row.due - now)}" if row.due > now else f"{row.note} now"
+
+
 def _extra(row: Row, verdict: str, look: Look, width: int) -> Line:
+    """A count, then a mark for what is unusual, then one for the critical path."""
     line = Line()
     if row.extra:
         glyph = _COUNTS.get(row.extra[0])
         text = look.glyph(glyph) + row.extra[1:] if glyph else row.extra
-        line.add(text, "retry" if glyph else "muted", most=width - 2).gap()
+        if cells(text) > width - 2:
+            done, _, total = text.partition("/")
+            text = f"{int(done) * 100 // int(total)}%" if total else text
+        line.add(text, "retry" if glyph else "muted", most=width - 2)
+    line.gap(width - 2 - line.width)
     if verdict:
         slower = verdict == "slower"
         line.add(look.glyph("up" if slower else "down"), "warn" if slower else "faint")
     if row.critical and row.kind != "run":
-        line.gap(width - 2 - line.width).add(look.glyph("critical"), "accent dim")
-    return line.clip(width).gap(width - line.width)
+        line.gap(width - 1 - line.width).add(look.glyph("critical"), "accent dim")
+    return line.gap(width - line.width)

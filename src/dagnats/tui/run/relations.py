@@ -37,17 +37,14 @@ def reason_lines(reasons: list[Reason], command: str, width: int) -> list[Line]:
     rows: list[Line] = []
     if not reasons:
         rows.append(Line().add("Nothing keeps it from going on.", "ok"))
-    for depth, reason in enumerate(reasons):
-        indent = 2 * min(depth, 6)
-        for at, row in enumerate(wrapped(reason.claim, width - indent - 2, "text bold", 3)):
-            mark = "  " if at else "• "
-            rows.append(Line().gap(indent).add(mark, "accent").extend(row))
-        if reason.evidence:
-            for row in wrapped(reason.evidence, width - indent - 2, "muted", 3):
-                rows.append(Line().gap(indent + 2).extend(row))  # noqa: PERF401
+    for reason in reasons:
+        for at, row in enumerate(wrapped(reason.claim, width - 2, "text bold", 3)):
+            rows.append(Line().add("  " if at else "· ", "accent bold").extend(row))
+        evidence = wrapped(reason.evidence, width - 2, "muted", 3) if reason.evidence else []
+        rows += [Line().gap(2).extend(row) for row in evidence]
         if reason.command:
-            helps = Line().gap(indent + 2).add("helps: ", "muted")
-            rows.append(helps.add(reason.command, "accent", most=width - indent - 9))
+            helps = Line().gap(2).add("helps  ", "muted")
+            rows.append(helps.add(reason.command, "accent", most=width - 9))
     return [*rows, Line(), *wrapped(f"same as: {command}", width, "faint", 2)]
 
 
@@ -73,7 +70,7 @@ def related_actions(screen: RunScreen) -> list[Action]:
     places.append(("runs", "r", "its runs", f"runs wf:{run.workflow_id}"))
     letter = screen.state.letter(screen.step) or screen.state.letter("")
     if letter is not None:
-        places.append(("dead", "d", "dead letter", f"dlq {letter.sequence}"))
+        places.append(("dead", "d", "dead letters", f"dlq run:{run_id}"))
     return [
         Action(
             id=f"run.related.{key}",

@@ -8,17 +8,19 @@ from textual.widget import Widget
 
 from dagnats.errors import DagnatsError
 from dagnats.model.records import LogRecord
+from dagnats.model.run import DONE_STEP
 from dagnats.model.workflow import StepType
 from dagnats.services.address import Address, Term
 from dagnats.services.run_query import RunRef, resolve_run
 from dagnats.tui.actions import Action
+from dagnats.tui.format import plural
 from dagnats.tui.line import Line, line
 from dagnats.tui.run.copying import command_of, copies_of
 from dagnats.tui.run.eventlist import EventList
 from dagnats.tui.run.heading import heading_lines, past_line, scrubber
 from dagnats.tui.run.inspector import Inspector
 from dagnats.tui.run.keys import run_actions
-from dagnats.tui.run.model import RUN_ROW, Row
+from dagnats.tui.run.model import RUN_ROW, Row, first_row
 from dagnats.tui.run.panes import arranged
 from dagnats.tui.run.picture import Picture, layout_of
 from dagnats.tui.run.reader import Reader
@@ -89,7 +91,7 @@ class RunScreen(View):
 
     def on_resize(self, event: events.Resize) -> None:
         """Another size, another layout."""
-        del event
+        super().on_resize(event)
         self.refill()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -141,7 +143,7 @@ class RunScreen(View):
         self.reader.start()
 
     def _missing(self, error: DagnatsError) -> None:
-        self.error, self.loaded = error.message, True
+        self.loaded = True
         words = [(error.message, "bad"), (error.hint, "muted")]
         self.picture.empty = lambda width: [
             Line().gap(3).add(text, role, most=width - 3) for text, role in words
@@ -169,10 +171,12 @@ class RunScreen(View):
         return copies_of(self)
 
     def status(self) -> Line:
-        """What the address line tells at the right."""
-        if self.reader is not None and self.reader.no_past:
-            return line("no past", "faint")
-        return Line()
+        """How far the run has come."""
+        if self.state.view is None:
+            return Line()
+        steps = self.state.moment().run.steps.values()
+        done = sum(step.status in DONE_STEP for step in steps)
+        return line(f"{done} of {plural(len(steps), 'step')} done", "muted")
 
     # --- what changes --------------------------------------------------------------------------
 
@@ -217,7 +221,10 @@ class RunScreen(View):
 
     def _place(self) -> None:
         self._placed = True
-        wanted = self._step or self.state.wanted_row()
+        view = self.state.view
+        failed = view.run.failed_step if view else ""
+        known = {row.key for row in self.picture.rows}
+        wanted = self._step or (failed if failed in known else first_row(self.picture.rows))
         if not self.picture.move_to_key(wanted):
             self.picture.move_to(0)
 

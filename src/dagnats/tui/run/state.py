@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from dagnats.engine.fold import Recorded
 from dagnats.errors import DagnatsError
 from dagnats.model.records import DeadLetter
-from dagnats.model.run import StepStatus, is_terminal
+from dagnats.model.run import is_terminal
 from dagnats.model.times import read_time
 from dagnats.services.run_baseline import Baseline, Usual
 from dagnats.services.run_history import RunHistory
 from dagnats.services.run_query import RunView
-from dagnats.tui.run.model import RUN_ROW, Moment, Row, build_rows
+from dagnats.tui.run.model import Moment, Row, build_rows
 from dagnats.tui.run.shape import Shape, shape_of
 from dagnats.tui.run.timeline import Scale, work_of
 from dagnats.tui.run.tracks import Tracks
@@ -199,16 +199,3 @@ class RunState:
         """The newest dead letter of a step, or with ``""`` of the run."""
         found = (letter for letter in reversed(self.dead) if step_id in ("", letter.step_id))
         return next(found, None)
-
-    def wanted_row(self) -> str:
-        """Where the cursor is to be at first: at what failed, else what goes on, else the run."""
-        if self.view is None:
-            return RUN_ROW
-        run = self.view.run
-        if run.failed_step in run.steps:
-            return run.failed_step
-        for status in (StepStatus.FAILED, StepStatus.RUNNING, StepStatus.QUEUED):
-            for step in self.view.step_ids:
-                if run.steps[step].status == status:
-                    return step
-        return RUN_ROW

@@ -96,6 +96,15 @@ SCREENS: tuple[Entry, ...] = (
         takes="RUN",
         many=True,
     ),
+    Entry(
+        kind="diff",
+        place="diff:DiffScreen",
+        title="Compare",
+        help="Two runs side by side",
+        root="runs",
+        takes="RUN RUN",
+        many=True,
+    ),
 )
 """Every screen, in the order of their keys."""
 
