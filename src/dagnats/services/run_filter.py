@@ -54,17 +54,19 @@ class RunFilter(Struct, frozen=True):
         words: all must occur in the row's text.
         sort: name of the order.
         reverse: the other way round.
+        timed: what is wanted changes as time passes.
     """
 
     tests: tuple[Test, ...] = ()
     words: tuple[str, ...] = ()
     sort: str = "age"
     reverse: bool = False
+    timed: bool = False
 
     def accepts(self, row: RunRow, now: int) -> bool:
         """Whether a run is wanted."""
         if self.words:
-            text = haystack(row)
+            text = row.text
             if not all(word in text for word in self.words):
                 return False
         return all(test(row, now) for test in self.tests)
@@ -73,11 +75,6 @@ class RunFilter(Struct, frozen=True):
     def everything(self) -> bool:
         """Whether it wants every run."""
         return not self.tests and not self.words
-
-
-def haystack(row: RunRow) -> str:
-    """What words are looked for in."""
-    return f"{row.run_id} {row.workflow} {row.state} {row.step} {row.error} {row.worker}".lower()
 
 
 def run_filter(address: Address) -> RunFilter:
@@ -94,7 +91,9 @@ def run_filter(address: Address) -> RunFilter:
         else:
             tests.append(_test(term))
     tests += [_test(Term(key="id", values=address.ids))] if address.ids else []
-    return RunFilter(tuple(tests), tuple(address.text.lower().split()), sort, reverse)
+    words = tuple(address.text.lower().split())
+    timed = any(term.key in ("since", "before", "dur") for term in address.terms)
+    return RunFilter(tuple(tests), words, sort, reverse, timed)
 
 
 def _sort(term: Term) -> tuple[str, bool]:

@@ -44,6 +44,8 @@ class RunRow(Struct, frozen=True, gc=False, kw_only=True):
     parent: str = ""
     origin: str = ""
     worker: str = ""
+    text: str = ""
+    """Everything that can be searched for, in lower case."""
 
     @property
     def ended(self) -> bool:
@@ -64,30 +66,33 @@ def row_of(run: WorkflowRun, types: Mapping[str, str] | None = None) -> RunRow:
         run: its snapshot.
         types: the types of its steps, where they are known: sleeping is ``running`` without them.
     """
-    known = types or {}
     ended = is_terminal(run.status)
     step_id = run.failed_step if ended else ""
     state = run.status
     if not ended and run.status == "running":
-        state, step_id = _at(run, known)
+        state, step_id = _at(run, types or {})
     elif ended and not step_id:
         step_id = _last(run)
     step = run.steps.get(step_id)
+    error = (run.error or (step.error if step else ""))[:ERROR_CHARACTERS]
+    worker = step.worker_id if step else ""
+    words = (run.run_id, run.workflow_id, state, step_id, error, worker)
     return RunRow(
         run_id=run.run_id,
         workflow=run.workflow_id,
         status=run.status,
         state=state,
         step=step_id,
-        done=sum(state.status in DONE_STEP for state in run.steps.values()),
+        done=sum(known.status in DONE_STEP for known in run.steps.values()),
         total=len(run.steps),
         attempts=step.attempts if step else 0,
         created_ns=read_time(run.created_at) or 0,
         ended_ns=_ended_ns(run) if ended else 0,
-        error=(run.error or (step.error if step else ""))[:ERROR_CHARACTERS],
+        error=error,
         parent=run.parent_run_id,
         origin=run.origin_run_id,
-        worker=step.worker_id if step else "",
+        worker=worker,
+        text=" ".join(words).lower(),
     )
 
 

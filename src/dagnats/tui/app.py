@@ -84,7 +84,6 @@ class Console(App[int], inherit_bindings=False):
     BINDINGS = [Binding("ctrl+c", "leave", show=False, priority=True)]
     ENABLE_COMMAND_PALETTE = False
     TITLE = "dagnats"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]
 
     def __init__(
         self,

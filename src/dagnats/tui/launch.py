@@ -35,6 +35,7 @@ class Launch(Struct, frozen=True, kw_only=True):
         replay: a recording to look at instead of a server.
         mouse: take the mouse; without it the terminal's own selection works.
         options: what reaches the same server from a shell.
+        name: what the header calls the server; empty: its context or address.
     """
 
     settings: ConnectSettings
@@ -45,6 +46,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     replay: str = ""
     mouse: bool = True
     options: str = ""
+    name: str = ""
 
 
 @asynccontextmanager
@@ -58,7 +60,9 @@ async def console(launch: Launch) -> AsyncGenerator[Console]:
         async with replayed(Path(launch.replay)) as feed:
             yield _app(launch, feed, RECORDED)
     else:
-        yield _app(launch, Feed(launch.settings), launch.read_only)
+        feed = Feed(launch.settings)
+        feed.link.name = launch.name or feed.link.name
+        yield _app(launch, feed, launch.read_only)
 
 
 def _app(launch: Launch, feed: Feed, read_only: str) -> Console:
@@ -105,7 +109,9 @@ def demo(launch: Launch) -> int:
         place.serve()
         place.traffic()
         settings = ConnectSettings(server=place.url)
-        return run(msgspec.structs.replace(launch, settings=settings, options=f"-s {place.url}"))
+        options = f"-s {place.url}"
+        private = msgspec.structs.replace(launch, settings=settings, options=options, name="demo")
+        return run(private)
 
 
 async def _run(launch: Launch) -> int:

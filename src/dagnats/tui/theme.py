@@ -166,7 +166,7 @@ GLYPHS: dict[str, tuple[str, str]] = {
     "bar": ("━", "="),
     "track": ("─", "-"),
     "queue": ("░", "."),
-    "cut": ("╳", "X"),  # noqa: RUF001 - a cross, not a letter
+    "cut": ("╳", "X"),
     "now": ("╸", ">"),
     "ghost": ("┆", ":"),
     "up": ("▲", "^"),
@@ -191,7 +191,8 @@ GLYPHS: dict[str, tuple[str, str]] = {
 }
 """Name to glyph: the usual one, and the one of ``--ascii``. All are one cell wide."""
 
-SPARKS = ("▁▂▃▄▅▆▇█", "_.-=oO%#")
+SPARKS = ("▁▂▃▄▅▆▇", "_.-=oO#")
+"""Bars of a sparkline; the highest leaves room below the row above."""
 
 STATUS_ROLES = {
     "pending": "wait",

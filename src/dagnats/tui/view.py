@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from textual import events
 from textual.widget import Widget
 
 from dagnats.errors import DagnatsError
@@ -24,6 +25,9 @@ BATCH_S = 0.05
 
 BATCH = 500
 """The most items handed on at once."""
+
+WIDE, HUGE, SHORT = 100, 160, 26
+"""Columns from which on two panes and three have room; rows below which there is little."""
 
 AGAIN_S = 1.0
 """How long after a failure a stream is followed again, in seconds."""
@@ -62,6 +66,19 @@ class View(Widget):
     def host(self) -> Host:
         """The application."""
         return host_of(self)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Tell the style sheet how much room there is: ``-narrow``, ``-wide`` or ``-huge``."""
+        width = event.size.width
+        self.set_class(width < WIDE, "-narrow")
+        self.set_class(width >= WIDE, "-wide")
+        self.set_class(width >= HUGE, "-huge")
+        self.set_class(event.size.height < SHORT, "-short")
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether there is room for two panes side by side."""
+        return self.size.width >= WIDE
 
     # What a screen overrides
 

@@ -140,7 +140,8 @@ class Feed:
         session = self._session
         session.bus.on_disconnect.append(self._lost)
         session.bus.on_reconnect.append(self._back)
-        self.link.name = self.settings.context or session.url
+        if not self.link.name or self.link.name == self.settings.server:
+            self.link.name = session.url.partition("://")[2] or session.url
         self._set("recorded" if self.recorded else "live")
         self._up.set()
         for part in (self._follow_runs, self._follow_dead, self._look, self._read_flows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -13,6 +14,10 @@ SLOTS = 60
 
 SAMPLES = 400
 """Durations kept per minute; beyond it every other is dropped."""
+
+
+FAILURES, USUAL = 2_000, 200
+"""Failures kept; durations kept per workflow."""
 
 
 @dataclass(slots=True)
@@ -36,6 +41,8 @@ class Pulse:
     def __init__(self, now: int = 0) -> None:
         self._slot = now // MINUTE
         self._minutes: deque[Minute] = deque((Minute() for _ in range(SLOTS)), maxlen=SLOTS)
+        self._usual: dict[str, deque[int]] = {}
+        self.failures: deque[RunRow] = deque(maxlen=FAILURES)
 
     def advance(self, now: int) -> None:
         """Let time pass."""
@@ -49,11 +56,29 @@ class Pulse:
         if old is None and (minute := self._of(new.created_ns)) is not None:
             minute.started += 1
         if new.ended and (old is None or not old.ended):
-            minute = self._of(new.ended_ns)
-            if minute is not None:
-                minute.ended += 1
-                minute.failed += new.status in ("failed", "compensate_failed")
-                self._sample(minute, new)
+            self._ended(new)
+
+    def _ended(self, row: RunRow) -> None:
+        failed = row.status in ("failed", "compensate_failed")
+        if failed:
+            self.failures.append(row)
+        elif row.status == "completed" and (taken := row.duration(row.ended_ns)) is not None:
+            self._usual.setdefault(row.workflow, deque(maxlen=USUAL)).append(taken)
+        minute = self._of(row.ended_ns)
+        if minute is not None:
+            minute.ended += 1
+            minute.failed += failed
+            self._sample(minute, row)
+
+    def usual(self, workflow: str, share: float = 0.5) -> int | None:
+        """A quantile of how long the last completed runs of a workflow took, ns."""
+        found = sorted(self._usual.get(workflow, ()))
+        return found[min(len(found) - 1, int(share * len(found)))] if found else None
+
+    def newest_failures(self, most: int) -> list[RunRow]:
+        """The runs that failed last, the newest first."""
+        unique = {row.run_id: row for row in self.failures}
+        return heapq.nlargest(most, unique.values(), key=lambda row: row.ended_ns)
 
     def queued(self, depth: int) -> None:
         """Tasks that wait now; a minute keeps its highest."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 
 from dagnats.services.run_rows import RunRow
 
 KEEP = 100_000
 """Rows kept; beyond it the oldest ended runs are only counted."""
+
+JOURNAL = 5_000
+"""Changes that are remembered; who is further behind reads everything."""
 
 Key = tuple[int, str]
 
@@ -29,6 +32,8 @@ class RunIndex:
         version: grows with every change.
         complete: every run that was there at first has been read, so that counts are exact.
         dropped: runs that are counted but no longer kept as rows.
+        active: the rows of runs that have not ended.
+        journal: ids of the last changes, oldest first; ``written`` says how many there ever were.
     """
 
     def __init__(self, keep: int = KEEP) -> None:
@@ -38,6 +43,9 @@ class RunIndex:
         self.dropped: dict[str, str] = {}
         self.states: Counter[str] = Counter()
         self.workflows: Counter[str] = Counter()
+        self.active: dict[str, RunRow] = {}
+        self.journal: deque[str] = deque(maxlen=JOURNAL)
+        self.written = 0
         self._rows: dict[str, RunRow] = {}
         self._order: list[Key] = []
 
@@ -89,6 +97,7 @@ class RunIndex:
                 self._unorder(old)
                 insort(self._order, order(row))
         self._rows[row.run_id] = row
+        self._note(row.run_id, None if row.ended else row)
         self._count(row.state, 1)
         if len(self._rows) > self.keep + self.keep // 20:
             self._shrink()
@@ -115,6 +124,7 @@ class RunIndex:
             self._forget_dropped(run_id)
             return None
         self.version += 1
+        self._note(run_id, None)
         self._unorder(row)
         self._count(row.state, -1)
         self.workflows[row.workflow] -= 1
@@ -123,12 +133,22 @@ class RunIndex:
     def clear(self) -> None:
         """Forget everything, to read it again."""
         self.version += 1
+        self.written += JOURNAL + 1
         self.complete = False
+        self.active.clear()
         self._rows.clear()
         self._order.clear()
         self.dropped.clear()
         self.states.clear()
         self.workflows.clear()
+
+    def _note(self, run_id: str, active: RunRow | None) -> None:
+        self.journal.append(run_id)
+        self.written += 1
+        if active is None:
+            self.active.pop(run_id, None)
+        else:
+            self.active[run_id] = active
 
     def _forget_dropped(self, run_id: str) -> None:
         state = self.dropped.pop(run_id, None)
@@ -161,3 +181,4 @@ class RunIndex:
             self.dropped[run_id] = row.state
             excess -= 1
         self._order = kept
+        self.written += JOURNAL + 1

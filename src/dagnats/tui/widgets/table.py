@@ -69,6 +69,9 @@ class Table(Canvas, Generic[T], can_focus=True):
         key: what a row is known by.
         markable: rows can be marked.
         heading: show the titles of the columns.
+
+    Attributes:
+        quiet: show the cursor only while keys go here; for lists among others.
     """
 
     class Moved(Message):
@@ -102,6 +105,7 @@ class Table(Canvas, Generic[T], can_focus=True):
         self.markable = markable
         self.heading = heading
         self.rows: Sequence[T] = ()
+        self.quiet = False
         self.marks: set[str] = set()
         self.cursor = 0
         self.top = 0
@@ -253,6 +257,7 @@ class Table(Canvas, Generic[T], can_focus=True):
     def _row(self, index: int, layout: list[tuple[Column[T], int]], width: int, room: int) -> Line:
         item = self.rows[index]
         here, marked = index == self.cursor, self.key(item) in self.marks
+        here = here and (self.has_focus or not self.quiet)
         ground = ("cursor" if self.has_focus else "mark") if here else ("mark" if marked else "")
         row = Line(ground)
         look = self.look

@@ -19,7 +19,7 @@ class Text(Canvas, can_focus=True):
 
     Args:
         make: the lines; called again whenever the pane is repainted.
-        ground: role of the background.
+        ground: role of the background; on ``surface`` a cell is left free at both sides.
         focusable: whether keys can go here.
     """
 
@@ -35,13 +35,14 @@ class Text(Canvas, can_focus=True):
         super().__init__(id=id, classes=classes)
         self.make = make
         self.ground = ground
+        self.inset = 1 if ground == "surface" else 0
         self.can_focus = focusable
         self.top = 0
         self._rows = 0
 
     def paint(self, width: int, height: int) -> list[Line]:
         """The part that is scrolled to."""
-        lines = self.make(width - (self.ground != "bg"))
+        lines = self.make(max(1, width - 2 * self.inset))
         self._rows = len(lines)
         self.top = max(0, min(self.top, self._rows - height))
         shown = lines[self.top : self.top + height]
@@ -49,6 +50,8 @@ class Text(Canvas, can_focus=True):
             mark = f" {self.look.glyph('down')} {self._rows - self.top - height} more "
             if self.top + height < self._rows and shown:
                 shown[-1] = Line().add(mark.strip(), "faint")
+        if self.inset:
+            return [Line(row.ground).gap(self.inset).extend(row) for row in shown]
         return shown
 
     def scroll(self, by: int) -> None:
