@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dagnats.engine.effects import BindWorker
 from dagnats.engine.run import Run
 from dagnats.model.codec import decode, encode, raw
 from dagnats.model.event import Event, EventType
@@ -106,3 +107,33 @@ def test_a_compensator_that_is_not_under_way_cannot_be_overridden(action: str) -
     override(world, "ua", action)
     assert [world.complete().step_id for _ in range(2)] == ["ub", "ua"]
     assert world.status() == "compensated"
+
+
+def test_a_replayed_map_is_not_taken_for_its_first_round() -> None:
+    """Its items go on with their numbers: results and message ids of both rounds differ."""
+    world = World(flow(step("a"), step("m", "a", type="map", config={"max_items": 5})))
+    world.start("w")
+    world.complete([1, 2])
+    late = world.tasks[1].payload
+    world.fail()
+    world.tasks.clear()
+    world.send(Event(type=EventType.WORKFLOW_REOPENED, run_id="r1", step_id="m"))
+    assert [task.payload.attempt for task in world.tasks] == [2, 2]
+    world.report(late, EventType.STEP_COMPLETED, "of the first round")
+    reloaded(world)
+    world.complete("one")
+    world.complete("two")
+    assert world.state("m").output == b'["one","two"]'
+    assert world.status() == "completed"
+
+
+def test_a_sticky_run_that_leaves_its_worker_lets_go_of_it() -> None:
+    """FLOW-72: the binding is removed when the fallback takes over, not kept for 25 hours."""
+    world = World(flow(step("a"), step("b", "a"), sticky="soft"))
+    world.start("w")
+    task = world.take()
+    world.report(task, EventType.STEP_COMPLETED, 1, worker_id="w1")
+    world.sleep(6)
+    bindings = [effect.worker_id for effect in world.other if isinstance(effect, BindWorker)]
+    assert bindings == ["w1", ""]
+    assert world.tasks[-1].worker == ""

@@ -93,10 +93,25 @@ def _acts(rng: random.Random, workflows: list[dict[str, Any]], bad: bool) -> lis
         key = rng.choice(("pause", f"pause.{rng.choice(names)}"))
         acts += [Act(begin, "pause", {"key": key}), Act(begin + 2.5, "resume", {"key": key})]
     if rng.random() < 0.15:
-        add("redefine", workflow=rng.choice(names), gone=rng.random() < 0.5)
+        _redefine(rng, workflows, acts, add)
     if bad:
         _fate(rng, add)
     return acts
+
+
+def _redefine(
+    rng: random.Random, workflows: list[dict[str, Any]], acts: list[Act], add: Any
+) -> None:
+    """Change or delete a definition: but none that is looked up by its name after a crash.
+
+    Whether the engine that died saw the old or the new one cannot be known.
+    """
+    steps = [step for workflow in workflows for step in workflow["steps"]]
+    by_name = {step["config"]["workflow"] for step in steps if step.get("type") == "sub_workflow"}
+    by_name |= {act.what["workflow"] for act in acts if act.what.get("shape") == "trigger"}
+    free = [each["name"] for each in workflows if each["name"] not in by_name]
+    if free:
+        add("redefine", workflow=rng.choice(free), gone=rng.random() < 0.5)
 
 
 def _input(rng: random.Random) -> Any:

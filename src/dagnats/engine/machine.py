@@ -9,7 +9,7 @@ from msgspec import Struct
 from dagnats.engine import operator
 from dagnats.engine.attempt import begin, is_current
 from dagnats.engine.dispatch import LOOP, STICKY, enqueue, order_of
-from dagnats.engine.effects import Effect
+from dagnats.engine.effects import BindWorker, Effect
 from dagnats.engine.ending import DEADLINE, end
 from dagnats.engine.failure import fail_step, failure_of
 from dagnats.engine.kind import StepError
@@ -211,6 +211,7 @@ def _dispatch(turn: Turn, step: StepDef, state: StepState) -> None:
 def _leave_worker(turn: Turn, step: StepDef, state: StepState) -> None:
     """The sticky worker did not take the task in time: from now on any worker may."""
     turn.run.snapshot.sticky_worker = ""
+    turn.do(BindWorker(turn.run.id))
     state.dispatch += 1
     enqueue(turn, order_of(turn, step, state))
 

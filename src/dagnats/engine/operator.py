@@ -49,7 +49,7 @@ def _reset(state: StepState) -> None:
     state.attempts = state.iterations = 0
     state.error = state.failure = state.wake_at = state.child_run_id = ""
     state.started_at = state.finished_at = state.queued_at = ""
-    state.map_instances = []
+    state.map_instances = [item.anew() for item in state.map_instances]
 
 
 def override(turn: Turn) -> None:

@@ -52,13 +52,26 @@ ACTIVE_STEP = frozenset({StepStatus.QUEUED, StepStatus.RUNNING})
 
 
 class MapInstance(Wire):
-    """One item of a map step. ``attempts`` and ``wake_at`` (a retry is due) are ours."""
+    """One item of a map step. ``attempts``, ``earlier`` and ``wake_at`` (a retry is due) are ours.
+
+    ``earlier`` counts dispatches in earlier rounds of a map that was replayed as a whole.
+    """
 
     status: str = always("pending")
     output: Raw = ABSENT
     error: str = ""
     attempts: int = 0
+    earlier: int = 0
     wake_at: str = ""
+
+    @property
+    def dispatch(self) -> int:
+        """Number of the dispatch in flight; results that name another are late and ignored."""
+        return self.earlier + self.attempts
+
+    def anew(self) -> MapInstance:
+        """The item before another round."""
+        return MapInstance(earlier=self.dispatch)
 
 
 class StepState(Wire):

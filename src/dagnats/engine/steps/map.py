@@ -54,7 +54,8 @@ class MapStep(StepKind):
         state.dispatch_nonce = turn.env.nonce(turn.run.id, step.id, state.dispatch)
         state.started_at = turn.stamp
         hold(turn, ITEM_WEIGHT * len(items))
-        state.map_instances = [MapInstance() for _ in items]
+        earlier = max((item.dispatch for item in state.map_instances), default=0)
+        state.map_instances = [MapInstance(earlier=earlier) for _ in items]
         turn.run.memo[step.id] = Progress(items)
         turn.emit(EventType.MAP_STARTED, step.id, attempt=state.dispatch)
         if not items:
@@ -69,7 +70,7 @@ class MapStep(StepKind):
             return
         index = found[1]
         item = state.map_instances[index]
-        live = item.status not in _OVER and is_current(turn.event, item.attempts)
+        live = item.status not in _OVER and is_current(turn.event, item.dispatch)
         if not live and not _retry_due(turn, item):
             return
         _ITEM_EVENTS.get(EventType(turn.event.type), _ignore)(turn, step, state, index)
@@ -104,24 +105,22 @@ def _dispatch(turn: Turn, step: StepDef, state: StepState, index: int, item: Raw
 
 def _order(turn: Turn, step: StepDef, state: StepState, index: int, item: Raw) -> Order:
     step_id = f"{step.id}{SEPARATOR}{index}"
-    attempts = state.map_instances[index].attempts
-    cause = "queued" if attempts == 1 else f"retry_backoff.{attempts - 1}"
-    # A map that is tried again as a whole must not look like its first try.
-    again = f".{state.dispatch}" if state.dispatch > 1 else ""
+    number = state.map_instances[index].dispatch
+    cause = "queued" if number == 1 else f"retry_backoff.{number - 1}"
     return Order(
         step=step,
         step_id=step_id,
-        dispatch=attempts,
+        dispatch=number,
         input=item,
-        nonce=_nonce(turn, step, state, step_id, attempts),
-        msg_id=f"{turn.run.id}.{step_id}.{cause}{again}",
+        nonce=_nonce(turn, step, state, step_id, number),
+        msg_id=f"{turn.run.id}.{step_id}.{cause}",
         instance=True,
     )
 
 
-def _nonce(turn: Turn, step: StepDef, state: StepState, step_id: str, attempts: int) -> str:
+def _nonce(turn: Turn, step: StepDef, state: StepState, step_id: str, number: int) -> str:
     of_step = turn.env.nonce(turn.run.id, step.id, state.dispatch)[:NONCE_OF_STEP]
-    return of_step + turn.env.nonce(turn.run.id, step_id, state.dispatch, attempts, size=16)
+    return of_step + turn.env.nonce(turn.run.id, step_id, number, size=16)
 
 
 def _progress(turn: Turn, step: StepDef, state: StepState) -> Progress:
@@ -162,7 +161,7 @@ def _retry_due(turn: Turn, item: MapInstance) -> bool:
     return (
         turn.event.type == EventType.STEP_DISPATCH
         and bool(item.wake_at)
-        and turn.event.attempt_number == item.attempts + 1
+        and turn.event.attempt_number == item.dispatch + 1
     )
 
 
@@ -170,8 +169,8 @@ def _started(turn: Turn, step: StepDef, state: StepState, index: int) -> None:
     item = state.map_instances[index]
     item.status = StepStatus.RUNNING.value
     if step.timeout > 0:
-        event = turn.event_of(EventType.STEP_TIMEOUT, turn.event.step_id, attempt=item.attempts)
-        msg_id = f"{turn.run.id}.{turn.event.step_id}.step_timeout.{item.attempts}"
+        event = turn.event_of(EventType.STEP_TIMEOUT, turn.event.step_id, attempt=item.dispatch)
+        msg_id = f"{turn.run.id}.{turn.event.step_id}.step_timeout.{item.dispatch}"
         turn.timer("timeout", turn.now + step.timeout, event, msg_id)
 
 
@@ -218,8 +217,8 @@ def _item_failed(
         raise StepError(f"map instance {index} failed: {error}")
     item.status = StepStatus.RUNNING.value
     item.wake_at = format_time(turn.now + delay)
-    event = turn.event_of(EventType.STEP_DISPATCH, step_id, attempt=item.attempts + 1)
-    msg_id = f"{turn.run.id}.{step_id}.retry.{state.dispatch}.{item.attempts}"
+    event = turn.event_of(EventType.STEP_DISPATCH, step_id, attempt=item.dispatch + 1)
+    msg_id = f"{turn.run.id}.{step_id}.retry.{item.dispatch}"
     turn.timer("retry", turn.now + delay, event, msg_id)
 
 
