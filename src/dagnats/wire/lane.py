@@ -58,6 +58,12 @@ class LaneClient(Client):
             # One message nobody can take must not end the connection for all others.
             log.exception("a message on %s was dropped", subject.decode(errors="replace"))
 
+    async def _process_pong(self) -> None:
+        # A flush that was cancelled still gets its PONG, and nats-py's read loop dies of it.
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
     def send(self, commands: bytes) -> None:
         """Send encoded commands; while reconnecting they are kept, as far as there is room.
 
