@@ -38,10 +38,11 @@ class Dlq(ListView):
     Dlq #dead-body { height: 1fr; layout: horizontal; }
     Dlq #dead { width: 3fr; }
     Dlq #dead-detail { width: 2fr; }
-    Screen.-narrow Dlq #dead-body { layout: vertical; }
-    Screen.-narrow Dlq #dead { width: 1fr; height: 3fr; }
-    Screen.-narrow Dlq #dead-detail { width: 1fr; height: 2fr; min-height: 7; }
+    Dlq.-narrow #dead-body { layout: vertical; }
+    Dlq.-narrow #dead { width: 1fr; height: 3fr; }
+    Dlq.-narrow #dead-detail { width: 1fr; height: 2fr; min-height: 7; }
     """
+    SCOPED_CSS = False
     keys = ("group", "by", "wf", "run", "step", "task", "reason")
 
     def __init__(self) -> None:
@@ -51,23 +52,21 @@ class Dlq(ListView):
         self.doer = Doer(self)
         self.shown = 0
         self._toggled: dict[str, bool] = {}
+        self._sought = ""
         self._version = -1
 
     def compose(self) -> ComposeResult:
         """Summary, tree, and what the cursor is on."""
         columns: list[Column[Row]] = [
-            Column(title="GROUP", cell=self._name, width=8),
-            Column(title="N", cell=self._count, width=5, right=True),
-            Column(title="WORKFLOW / STEP", cell=self._where, width=18, flex=2),
+            Column(title="GROUP", cell=self._cell_name, width=7),
+            Column(title="N", cell=self._count, width=4, right=True),
+            Column(title="WORKFLOW / STEP", cell=self._where, width=19, flex=2),
             Column(title="ERROR", cell=self._error, width=22, flex=3),
             Column(title="60 MIN", cell=self._spark, width=12, drop=2),
             Column(title="LAST", cell=self._last, width=6, right=True, gap=1),
         ]
         self.table: Table[Row] = Table(columns, lambda row: row.key, markable=True, id="dead")
         self.table.empty = self._empty
-        self.table.row_role = lambda row: (
-            "strike" if isinstance(row, LetterRow) and self.doer.leaving(row.facts) else ""
-        )
         yield Text(self._summary, focusable=False, id="dead-summary")
         with Container(id="dead-body"):
             yield self.table
@@ -75,9 +74,10 @@ class Dlq(ListView):
 
     # Cells
 
-    def _name(self, row: Row) -> tuple[str, str]:
+    def _cell_name(self, row: Row) -> tuple[str, str]:
         if isinstance(row, LetterRow):
-            return f"  #{row.facts.letter.sequence}", "accent"
+            leaving = self.doer.leaving(row.facts)
+            return f"  #{row.facts.letter.sequence}", "muted strike" if leaving else "accent"
         return f"{self.host.look.glyph('open' if row.open else 'closed')} {row.group.id}", "accent"
 
     def _count(self, row: Row) -> tuple[str, str]:
@@ -115,13 +115,17 @@ class Dlq(ListView):
         found = term(self.here, "by")
         return found if found in GROUPINGS else "error"
 
-    def arrived(self) -> None:
+    def refiltered(self) -> None:
         """Another filter; a group that is named is opened."""
         self._toggled.clear()
-        wanted = term(self.here, "group")
+        self._sought = term(self.here, "group")
         self._show()
-        for row in self.table.rows if wanted else ():
-            if isinstance(row, GroupRow) and row.group.id.startswith(wanted):
+
+    def _seek(self) -> None:
+        """Put the cursor on the group that the address names, once it is there."""
+        for row in self.table.rows if self._sought else ():
+            if isinstance(row, GroupRow) and row.group.id.startswith(self._sought):
+                self._sought = ""
                 self.table.move_to_key(row.key)
                 return
 
@@ -151,6 +155,7 @@ class Dlq(ListView):
         ]
         self.shown = len(kept)
         self.table.show(rows_of(kept, by, self._is_open))
+        self._seek()
         self.tick()
         self.changed()
 
@@ -247,7 +252,7 @@ class Dlq(ListView):
                 id="dlq.replay",
                 keys=("r",),
                 label="replay…",
-                title="Replay: one, a group, or what is marked",
+                title="Replay what is chosen",
                 run=self.doer.replay,
                 changes=True,
                 off=lambda: nothing,
@@ -257,7 +262,7 @@ class Dlq(ListView):
                 id="dlq.edit",
                 keys=("E",),
                 label="edit…",
-                title="Edit the input of the failed step, and replay it",
+                title="Edit the input and replay",
                 run=self.doer.edit,
                 changes=True,
                 off=lambda: nothing or self._not_one(),
@@ -267,7 +272,7 @@ class Dlq(ListView):
                 id="dlq.discard",
                 keys=("D",),
                 label="discard…",
-                title="Discard, with some seconds to undo it",
+                title="Discard what is chosen",
                 run=self.doer.discard,
                 changes=True,
                 off=lambda: nothing,

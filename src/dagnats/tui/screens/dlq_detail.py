@@ -11,7 +11,7 @@ from dagnats.tui.format import clock, plural, size, spark
 from dagnats.tui.host import Host
 from dagnats.tui.line import Line, line, wrapped
 from dagnats.tui.screens.dlq_rows import Facts, GroupRow, Row
-from dagnats.tui.screens.listing import json_lines, labelled, stamp, title, when
+from dagnats.tui.screens.listing import json_lines, labelled, paired, stamp, title, when
 
 ERROR_ROWS = 8
 """Rows of an error text in the pane; the whole is a key away."""
@@ -46,18 +46,21 @@ def _group_lines(view: Shower, row: GroupRow, width: int) -> list[Line]:
     group = row.group
     head = Line().add(plural(group.count, "letter"), "text bold").gap(2).add(row.where, "accent")
     lines = [head.clip(width), *wrapped(group.sample or "no error text", width, "bad", 4), Line()]
-    lines.append(labelled("first", f"{stamp(group.first)}   {when(group.first, now)}"))
-    lines.append(labelled("last", f"{stamp(group.last)}   {when(group.last, now)}"))
+    ages = [
+        labelled("first", f"{stamp(group.first)}  {when(group.first, now)}"),
+        labelled("last", f"{stamp(group.last)}  {when(group.last, now)}"),
+    ]
+    lines += paired(ages, width)
     lines.append(
         labelled("60 min", spark(row.minutes(now), min(60, width - 13), host.look.ascii_only))
     )
     runs = {each.letter.run_id for each in row.facts if each.letter.run_id}
     stuck = Counter(reason for each in row.facts if (reason := view.why_not(each)))
-    lines.append(labelled("runs", plural(len(runs), "run")))
     ready = group.count - stuck.total()
-    lines.append(labelled("replayable", f"{ready} of {group.count}", "text" if ready else "warn"))
+    text = f"{ready} of {group.count}, {plural(len(runs), 'run')}"
+    replayable = labelled("replayable", text, "text" if ready else "warn")
+    lines += paired([replayable, _workers(view, row)], width)
     lines += [Line().gap(12).add(f"{number} not: {why}", "warn") for why, number in stuck.items()]
-    lines.append(_workers(view, row))
     lines += [Line(), *_sample(view, row, width)]
     return lines
 
@@ -103,14 +106,17 @@ def letter_lines(view: Shower, facts: Facts, width: int, *, whole: bool) -> list
     lines = [head.add(letter.step_id, "text bold").clip(width)]
     lines += wrapped(letter.error or "no error text", width, "bad", 0 if whole else ERROR_ROWS)
     lines.append(Line())
-    lines.append(_run_line(view, facts))
     tries = f"{facts.attempts} attempts, " if facts.attempts else ""
-    lines.append(labelled("failed", f"{stamp(letter.timestamp)}   {when(letter.timestamp, now)}"))
-    lines.append(labelled("reason", f"{tries}{reason_class(letter.error)}"))
-    lines.append(labelled("task", letter.task or "none"))
     reason = view.why_not(facts)
-    replay = Line().add("replay", "muted", width=11).gap()
-    lines.append(replay.add(reason or "reopens the run at this step", "warn" if reason else "text"))
+    rows = [
+        _run_line(view, facts),
+        labelled("failed", f"{stamp(letter.timestamp)}  {when(letter.timestamp, now)}"),
+        labelled("reason", f"{tries}{reason_class(letter.error)}"),
+        labelled("task", letter.task or "none"),
+    ]
+    if reason:
+        rows.append(labelled("replay", reason, "warn"))
+    lines += paired(rows, width)
     lines += _more(facts, now) if whole else []
     about = size(len(letter.body)) if letter.body_preserved else "not kept"
     lines += [Line(), title("INPUT", width, about), *_input(view, facts, 400 if whole else 60)]

@@ -134,7 +134,7 @@ Row = GroupRow | LetterRow
 
 def _place(facts: Facts) -> str:
     place = facts.workflow or facts.letter.task or "?"
-    return f"{place} / {facts.letter.step_id}" if facts.letter.step_id else place
+    return f"{place}/{facts.letter.step_id}" if facts.letter.step_id else place
 
 
 def rows_of(known: Iterable[Facts], by: str, is_open: Callable[[DeadGroup], bool]) -> list[Row]:

@@ -21,6 +21,10 @@ JSON_ROWS = 400
 """Rows of a document that are painted; ``y`` copies the whole."""
 
 
+PAIRED = 72
+"""Cells from which on short rows stand beside each other."""
+
+
 class Filter:
     """Which rows of a list an address means: ``key:value`` terms and words after ``/``.
 
@@ -100,9 +104,9 @@ class ListView(View):
             self.host.report(f"{error.message} ({error.hint})", "bad")
             return
         self.here = address
-        self.arrived()
+        self.refiltered()
 
-    def arrived(self) -> None:
+    def refiltered(self) -> None:
         """The address has changed."""
 
     def address(self) -> Address:
@@ -125,6 +129,20 @@ def title(text: str, width: int, about: str = "") -> Line:
 def labelled(label: str, value: object, role: str = "text", width: int = 11) -> Line:
     """``label value`` with the values under each other."""
     return Line().add(label, "muted", width=width).gap().add(value, role)
+
+
+def paired(rows: list[Line], width: int) -> list[Line]:
+    """Short rows, two beside each other where there is room for them."""
+    half = width // 2
+    if width < PAIRED or any(row.width > half - 2 for row in rows):
+        return rows
+    lines: list[Line] = []
+    for at in range(0, len(rows), 2):
+        row = Line().extend(rows[at])
+        if at + 1 < len(rows):
+            row.to(half).extend(rows[at + 1])
+        lines.append(row)
+    return lines
 
 
 def when(text: str, now: int) -> str:
