@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import nats.errors
 from nats.aio.client import Client
@@ -20,6 +21,10 @@ from nats.aio.subscription import Subscription
 from nats.protocol import parser
 
 log = logging.getLogger("dagnats.wire")
+
+T = TypeVar("T")
+
+FLUSH_TIMEOUT_S = 10
 
 Receive = Callable[[str, str, bytes, bytes], None]
 """Takes subject, reply subject, data and the header block (empty: none); must not block."""
@@ -58,6 +63,14 @@ class LaneClient(Client):
             # One message nobody can take must not end the connection for all others.
             log.exception("a message on %s was dropped", subject.decode(errors="replace"))
 
+    async def request(self, *args: Any, **options: Any) -> Msg:
+        """As the library's, but a cancellation that comes with the answer is not lost."""
+        return await _heeded(super().request(*args, **options))
+
+    async def flush(self, timeout: int = FLUSH_TIMEOUT_S) -> None:  # noqa: ASYNC109
+        """As the library's, but a cancellation that comes with the answer is not lost."""
+        await _heeded(super().flush(timeout))
+
     async def _process_pong(self) -> None:
         # A flush that was cancelled still gets its PONG, and nats-py's read loop dies of it.
         if self._pongs and self._pongs[0].done():
@@ -84,6 +97,16 @@ class LaneClient(Client):
     async def flush_lane(self) -> None:
         """Wait until what was sent has gone to the socket."""
         await self._flush_pending(force_flush=True)
+
+
+async def _heeded(work: Awaitable[T]) -> T:
+    """Before Python 3.12, ``wait_for`` swallows a cancellation that arrives with the result."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    result = await work
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
 
 
 def _sid(subscription: Subscription) -> int:
