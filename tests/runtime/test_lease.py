@@ -201,3 +201,16 @@ async def test_a_new_timer_survives_the_cancelling_of_the_old_one(stores: Stores
     for one in (task, worker):
         one.cancel()
     await asyncio.gather(task, worker, return_exceptions=True)
+
+
+async def test_an_engine_that_was_fenced_off_by_one_that_died_goes_on_under_a_new_number(
+    stores: Stores,
+) -> None:
+    """Found by simulation: it took its old number again, and was refused for ever."""
+    lease = _lease(stores)
+    first = await lease.acquire()
+    await leases._fence_off(stores, first)  # Another did this, and no more.
+    second = await lease.acquire()
+    assert second > first
+    state = stores.engine_state.message("tasks.x", b"{}")
+    await stores.publisher.publish_all(Fence(second).sealed([state]))

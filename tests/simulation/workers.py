@@ -183,8 +183,8 @@ class Workers:
         bare: bool = False,
     ) -> None:
         number = task.attempt or (1 if kind == EventType.STEP_STARTED else 0)
-        if not task.attempt and self.rng.random() < 0.1:
-            number = times  # Workers of other makes send their delivery count.
+        if not task.attempt and times == 1 and self.rng.random() < 0.1:
+            number = 1  # Workers of other makes send their delivery count.
         event = Event(
             type=kind.value,
             run_id=task.run_id,

@@ -165,8 +165,7 @@ class Lease:
         state = self._stores.engine_state
         last, revision = await state.latest(EPOCH)
         record = decode(last, EngineEpoch) if last else EngineEpoch(closed=True)
-        if record.holder == self._me.id and not record.closed and record.epoch == self._me.epoch:
-            return record.epoch
+        # Even when it was us: another may have fenced us off and died before it took over.
         if not record.closed:
             await _fence_off(self._stores, record.epoch)
         self._me.epoch = max(record.epoch, self._me.epoch) + 1
