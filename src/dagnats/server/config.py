@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from dagnats.errors import InvalidError, NotFoundError, UsageError
 from dagnats.model.document import join
+from dagnats.model.names import is_subject
 from dagnats.server import values, yamlfile
 from dagnats.server.natsconf import CLUSTER_PORT_STEP
 from dagnats.server.settings import (
@@ -29,7 +30,14 @@ from dagnats.server.settings import (
 SECTIONS = ("workflows", "triggers", "policy")
 """Top-level keys of the same file that are no settings; they are reloaded while we run."""
 
-_WORKER = re.compile(r"worker\.(.+)\.(exec|http|http_method)")
+_WORKER_PARTS: dict[str, Callable[[Any], Any]] = {
+    "exec": values.line,
+    "http": values.url("http", "https"),
+    "http_method": values.one_of("GET", "POST", "PUT", "PATCH", "DELETE"),
+    "timeout": values.wait,
+    "concurrency": values.integer(1, 1000),
+}
+_WORKER = re.compile(rf"worker\.(.+)\.({'|'.join(_WORKER_PARTS)})")
 _NOT_LOOPBACK_HINT = "set api_token (DAGNATS_API_TOKEN), or listen on 127.0.0.1"
 
 
@@ -136,23 +144,47 @@ def _from_env(got: _Collected, env: Mapping[str, str]) -> None:
 def _workers(
     got: _Collected, path: Path | None, document: yamlfile.Document, env: Mapping[str, str]
 ) -> tuple[WorkerSpec, ...]:
-    """``worker.<task>.exec|http|http_method``, each of which the environment may override."""
-    parts: dict[str, dict[str, str]] = {}
+    """``worker.<task>.exec|http|…``, each of which the environment may override."""
+    given: dict[str, dict[str, Any]] = {}
     for name, value in document.values.items():
         if match := _WORKER.fullmatch(str(name)):
             task, part = match.groups()
-            variable = re.sub(r"[^A-Z0-9]", "_", f"DAGNATS_WORKER_{task}_{part}".upper())
-            try:
-                parts.setdefault(task, {})[part] = values.line(env.get(variable) or value)
-            except ValueError as error:
-                label = f"{path}:{document.line_of(join('', str(name)))}: {name}"
-                got.problems.append(("file", f"{label}: its value {error}"))
+            given.setdefault(task, {})[part] = value
+
+    def where(name: str) -> str:
+        return f"{path}:{document.line_of(join('', name))}: {name}"
+
+    parts = {task: _worker_parts(got, task, given[task], env, where) for task in given}
     if len(parts) > MAX_WORKERS:
         got.problems.append(("file", f"{path}: {len(parts)} workers; {MAX_WORKERS} are allowed"))
     for task, spec in parts.items():
+        if not is_subject(task):
+            got.problems.append(("file", f'worker "{task[:64]}": it cannot be a task type'))
         if bool(spec.get("exec")) == bool(spec.get("http")):
             got.problems.append(("file", f'worker "{task}" needs either exec or http'))
     return tuple(WorkerSpec(task=task, **spec) for task, spec in sorted(parts.items()))
+
+
+def _worker_parts(
+    got: _Collected,
+    task: str,
+    given: dict[str, Any],
+    env: Mapping[str, str],
+    where: Callable[[str], str],
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part, read in _WORKER_PARTS.items():
+        name = f"worker.{task}.{part}"
+        variable = re.sub(r"[^A-Z0-9]", "_", f"DAGNATS_{name}".upper())
+        value = env.get(variable) or given.get(part)
+        if value is None:
+            continue
+        try:
+            found[part] = read(value)
+        except ValueError as error:
+            label = variable if env.get(variable) else where(name)
+            got.problems.append(("file", f"{label}: its value {error}"))
+    return found
 
 
 def _refuse(problems: list[tuple[str, str]]) -> None:

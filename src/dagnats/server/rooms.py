@@ -86,5 +86,14 @@ def _micro(context: Context) -> Room:
     return MicroRoom(context)
 
 
-ROOMS: tuple[Callable[[Context], Room], ...] = (_triggers, _reload, _micro, _http)
+def _workers(context: Context) -> Room:
+    from dagnats.server.workers.room import WorkersRoom
+
+    return WorkersRoom(context)
+
+
+ROOMS: tuple[Callable[[Context], Room], ...] = (
+    *(_triggers, _reload, _micro, _workers),
+    _http,  # the last to start and the first to stop: it calls the others
+)
 """Makers of the rooms, in the order of their start."""

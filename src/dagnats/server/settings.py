@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from dagnats.model.times import DAY, MINUTE
+from dagnats.model.times import DAY, MINUTE, SECOND
 from dagnats.server import values
 from dagnats.server.natsconf import LOOPBACK
 
@@ -22,12 +22,25 @@ MAX_GENERATION_DEPTH = 3
 
 
 class WorkerSpec(Struct, kw_only=True, frozen=True):
-    """A worker defined in the configuration: a command or a web address per task type."""
+    """A worker defined in the configuration: a command or a web address per task type.
+
+    Args:
+        timeout: how long one attempt may take, in ns; 0: five minutes for a command, one for an
+            address (``engine.md`` CONF-6).
+        concurrency: tasks at once.
+    """
 
     task: str
     exec: str = ""
     http: str = ""
     http_method: str = "POST"
+    timeout: int = 0
+    concurrency: int = 1
+
+    @property
+    def timeout_s(self) -> float:
+        """How long one attempt may take, in seconds."""
+        return (self.timeout or (5 * MINUTE if self.exec else MINUTE)) / SECOND
 
 
 class Settings(Struct, kw_only=True, frozen=True):

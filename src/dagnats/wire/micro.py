@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 
+import nats.errors
 from msgspec import Struct
 from nats.micro.request import Request
 from nats.micro.service import Service, ServiceConfig
@@ -19,6 +20,9 @@ from dagnats.wire.connection import Bus
 
 MAX_AT_ONCE = 64
 """Requests worked on at once; more wait their turn."""
+
+LEAVE_S = 2.0
+"""How long leaving may take, in seconds."""
 
 QUEUE_GROUP = "q"
 """The group that micro services use unless told otherwise."""
@@ -85,9 +89,12 @@ class MicroService:
     async def stop(self) -> None:
         """Be gone, once what is being worked on is answered."""
         if self._service is not None and self._bus.connected:
-            await self._service.stop()
+            # NATS may be away: then nobody asks us any more either.
+            with contextlib.suppress(TimeoutError, nats.errors.Error):
+                async with asyncio.timeout(LEAVE_S):
+                    await self._service.stop()
         if self._running:
-            await asyncio.wait(tuple(self._running), timeout=5)
+            await asyncio.wait(tuple(self._running), timeout=LEAVE_S)
         for task in tuple(self._running):
             task.cancel()
 
