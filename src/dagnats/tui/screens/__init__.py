@@ -87,6 +87,15 @@ SCREENS: tuple[Entry, ...] = (
         terms=("group", "by", "wf", "run", "step", "task", "reason"),
     ),
     Entry(
+        kind="queues",
+        place="queues:Queues",
+        title="Queues",
+        help="What waits, who serves it, and what nobody serves",
+        key="4",
+        other=("workers", "tasks"),
+        terms=("task", "worker", "wf"),
+    ),
+    Entry(
         kind="run",
         place="run:RunScreen",
         title="Run",
