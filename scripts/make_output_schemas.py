@@ -115,8 +115,8 @@ OUTPUTS: dict[str, tuple[Any, ...]] = {
 LINES = frozenset({"run start", "run watch", "dlq watch", "serve", "logs", "dev"})
 """Commands that print a document a line, as things happen."""
 
-WITHOUT = frozenset({"demo"})
-"""Commands that print the output of others."""
+WITHOUT = frozenset({"demo", "ui"})
+"""Commands that print the output of others, or draw a screen."""
 
 _SCALARS: dict[type[inspect.Type], str] = {
     inspect.IntType: "integer",

@@ -43,7 +43,7 @@ _UNITS = {
 _DAYS = {"d": DAY, "w": 7 * DAY}
 _TERM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([a-zµμ]*)")
 _TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?"
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,9})\d*)?"
     r"(?:Z|([+-])([01]\d|2[0-3]):([0-5]\d))",
     re.ASCII,
 )
@@ -124,19 +124,26 @@ def parse_time(text: str) -> int | None:
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError(f'not an RFC 3339 time: "{text[:64]}"')
-    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
-    fraction, sign, offset_hours, offset_minutes = match.groups()[6:]
-    if year <= 1:
+    fraction, sign, offset_hours, offset_minutes = match.groups()
+    if text[:4] <= "0001":
         return None
-    try:
-        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    except ValueError as error:
-        raise ValueError(f'not an RFC 3339 time: "{text[:64]}" ({error})') from None
-    seconds = (moment - _EPOCH) // timedelta(seconds=1)
+    seconds = _seconds_of(text[:19])
+    if seconds is None:
+        raise ValueError(f'not an RFC 3339 time: "{text[:64]}"')
     if sign:
         offset = int(offset_hours) * 3600 + int(offset_minutes) * 60
         seconds += offset if sign == "-" else -offset
     return seconds * SECOND + int((fraction or "0").ljust(9, "0"))
+
+
+@lru_cache(4096)
+def _seconds_of(text: str) -> int | None:
+    """Seconds since 1970; ``None`` when there is no such day or time. Many times share a second."""
+    try:
+        moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return (moment - _EPOCH) // timedelta(seconds=1)
 
 
 def read_time(text: str) -> int | None:

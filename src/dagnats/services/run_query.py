@@ -24,8 +24,9 @@ RUN_PREFIX = "run."
 MIN_PREFIX = 8
 """The shortest prefix of a run id that is looked for (``cli.md`` 1.9)."""
 
-CLOCK_SLACK = 5 * SECOND
-"""How far a run's ``created_at`` may lie after the time NATS stored its snapshot: clocks differ."""
+CLOCK_SLACK = SECOND
+"""How much further a run's ``created_at`` may lie after the time NATS stored its snapshot than has
+been seen so far: clocks differ, and those who start runs have one of their own."""
 
 APPEAR_S = 2.0
 """How long a started run may be without a snapshot before it counts as not there."""
@@ -271,8 +272,9 @@ async def definition_of(session: Session, run: WorkflowRun) -> WorkflowDef | Non
 async def list_runs(session: Session, query: RunQuery) -> RunPage:
     """The newest runs that are wanted, exactly, without reading more than that takes.
 
-    A bucket lists what was last *written* first. A run is created no later than it is written, so
-    once the oldest of the best n is younger than the write at hand nothing better can follow.
+    A bucket lists what was last *written* first. A run is created no later than it is written, but
+    for clocks that differ, so once the oldest of the best n is younger than the write at hand
+    nothing better can follow.
 
     Raises:
         UsageError: no run can have the status asked for.
@@ -305,15 +307,18 @@ async def _best(session: Session, query: RunQuery, wanted: int) -> list[Workflow
 async def _walked(session: Session, query: RunQuery, wanted: int) -> dict[str, WorkflowRun]:
     found: dict[str, WorkflowRun] = {}
     best: list[int] = []  # The creation times of the best so far, the oldest first.
+    ahead = 0
     async for entry in session.stores.runs.newest():
-        written = entry.timestamp_ns + CLOCK_SLACK
-        if query.after is not None and written < query.after:
+        created = created_ns(entry.value)
+        ahead = max(ahead, created - entry.timestamp_ns)
+        latest = entry.timestamp_ns + ahead + CLOCK_SLACK
+        if query.after is not None and latest < query.after:
             break
-        if len(best) == wanted and best[0] > written:
+        if len(best) == wanted and best[0] > latest:
             break
         if query.accepts(entry.value):
             found[entry.value.run_id] = entry.value
-            heapq.heappush(best, created_ns(entry.value))
+            heapq.heappush(best, created)
             if len(best) > wanted:
                 heapq.heappop(best)
     return found

@@ -11,8 +11,8 @@ from msgspec import Struct
 from nats.aio.msg import Msg
 
 from dagnats.wire.connection import Bus
+from dagnats.wire.direct import walk
 from dagnats.wire.kv import Bucket, Deleted, Entry
-from dagnats.wire.readers import read_subject
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ async def _behind(
 ) -> AsyncIterator[Changes[T]]:
     found: list[Entry[T] | Deleted] = []
     subject = f"$KV.{bucket.name}.{pattern}"
-    async for msg in read_subject(bus, f"KV_{bucket.name}", subject, after):
+    async for msg in walk(bus, f"KV_{bucket.name}", subject, after):
         after, entry = bucket.stored(msg)
         if entry is not None:
             found.append(entry)

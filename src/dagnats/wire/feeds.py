@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 from dagnats.errors import InvalidError
 from dagnats.model.codec import decode, encode
 from dagnats.model.records import LogRecord
-from dagnats.model.times import read_time
 from dagnats.model.trigger import TriggerFire
 from dagnats.wire import subjects
 from dagnats.wire.connection import Bus
+from dagnats.wire.direct import walk
 from dagnats.wire.errors import MissingError
 from dagnats.wire.publisher import Outgoing
-from dagnats.wire.readers import follow_subject, read_subject
+from dagnats.wire.readers import follow_subject
 
 FIRES = "TRIGGER_HISTORY"
 LOGS = "TELEMETRY"
@@ -70,11 +70,10 @@ async def _window(
     """What is wanted of a span of sequences, and whether the span reaches back beyond ``since``."""
     found: list[T] = []
     early = False
-    async for msg in read_subject(bus, stream, pattern, span[0] - 1):
-        headers = msg.headers or {}
-        if int(headers["Nats-Sequence"]) > span[1]:
+    async for msg in walk(bus, stream, pattern, span[0] - 1):
+        if msg.seq > span[1]:
             break
-        if (read_time(headers.get("Nats-Time-Stamp", "")) or 0) < since:
+        if since and msg.timestamp_ns < since:
             early = True
             continue
         value = take(msg.data)

@@ -8,25 +8,26 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar, cast
 
-import msgspec
 import nats.errors
 from msgspec import Struct
 from nats.aio.msg import Msg
 
 from dagnats.errors import ConflictError, InvalidError, UnreachableError
 from dagnats.model.codec import decode, encode
-from dagnats.model.times import read_time
 from dagnats.wire.connection import Bus
+from dagnats.wire.direct import Stored, fetch, walk
 from dagnats.wire.errors import MissingError
 from dagnats.wire.publisher import Outgoing, Publisher, PublishError
-from dagnats.wire.readers import read_subject
 from dagnats.wire.subjects import is_key
 
 T = TypeVar("T")
 _PAGE = 500
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-_ANSWER = 5.0
-"""Seconds a batched read may wait for its next entry."""
+_NEWEST = 128
+_WIDEST = 4096
+"""Sequences looked at together by :meth:`Bucket.newest`, at first and at most."""
+_MARGIN, _SPARE = 1.25, 16
+"""How many entries are asked for beyond those expected in a range."""
 _WATCHED = 10_000
 """Changes that may wait for a watcher."""
 
@@ -127,8 +128,9 @@ class Bucket(Generic[T]):
             return
         for at in range(0, len(keys), _PAGE):
             page = keys[at : at + _PAGE]
-            async for bare in self._batch({"multi_last": [self.subject(key) for key in page]}):
-                yield bare
+            body = {"multi_last": [self.subject(key) for key in page]}
+            for stored in await fetch(self._bus, self._stream, body):
+                yield self._entry(stored)
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Entry[T]]:
         """The readable entries of those keys that exist."""
@@ -181,12 +183,10 @@ class Bucket(Generic[T]):
         finally:
             await subscription.unsubscribe()
 
-    def stored(self, msg: Msg) -> tuple[int, Entry[T] | Deleted | None]:
+    def stored(self, msg: Stored) -> tuple[int, Entry[T] | Deleted | None]:
         """Sequence and content of a message of the stream; ``None`` if nobody can read it."""
-        bare = self._bare(msg)
-        assert bare is not None, "a status is no message"
-        entry = Deleted(bare.key) if bare.value is None else self._readable(bare)
-        return bare.revision, entry
+        bare = self._entry(msg)
+        return bare.revision, Deleted(bare.key) if bare.value is None else self._readable(bare)
 
     def _changed(self, msg: Msg) -> Entry[T] | Deleted | None:
         key = msg.subject[len(self._prefix) :]
@@ -278,8 +278,8 @@ class Bucket(Generic[T]):
         async def so_far() -> set[str]:
             await self._bus.nc.flush()  # Everything sent to us before the answer has arrived.
             # What was on its way into the stream when we began to listen was never sent to us.
-            async for msg in read_subject(self._bus, self._stream, self._prefix + pattern, mark):
-                keys.add((msg.headers or {})["Nats-Subject"][len(self._prefix) :])
+            async for stored in walk(self._bus, self._stream, self._prefix + pattern, mark):
+                keys.add(stored.subject[len(self._prefix) :])
             return set(keys)
 
         subscription = await self._bus.nc.open_lane(self._prefix + pattern, arrived)
@@ -297,16 +297,17 @@ class Bucket(Generic[T]):
         What is written meanwhile is not seen, not even in its former place: see :meth:`touched`.
         """
         state = (await self._bus.api(f"STREAM.INFO.{self._stream}"))["state"]
-        high, first, width = state["last_seq"], state["first_seq"], 64
+        high, first, width, share = state["last_seq"], state["first_seq"], _NEWEST, 1.0
         while high >= first and state["messages"]:
             low = max(first, high - width + 1)
-            batch = [entry async for entry in self._range(low, high)]
-            for raw in reversed(batch):
-                readable = self._readable(raw)
+            batch = await self._range(low, high, share)
+            for bare in reversed(batch):
+                readable = self._readable(bare)
                 if readable is not None:
                     yield readable
+            share = len(batch) / (high - low + 1)
             # Rewritten keys leave holes; where they are many, look further at a time.
-            width = min(_PAGE * 4, width * 2 if len(batch) < width // 2 else max(width, _PAGE // 2))
+            width = min(_WIDEST, max(width * 2, int(_NEWEST / max(share, 0.01))))
             high = low - 1
 
     async def _raw(self, key: str) -> Entry[bytes | None] | None:
@@ -324,63 +325,41 @@ class Bucket(Generic[T]):
         headers = msg.headers or {}
         if headers.get("Status"):
             return None
-        gone = headers.get("KV-Operation") in ("DEL", "PURGE")
+        return self._entry(Stored(msg.data, headers))
+
+    def _entry(self, stored: Stored) -> Entry[bytes | None]:
+        gone = stored.headers.get("KV-Operation") in ("DEL", "PURGE")
         return Entry(
-            headers["Nats-Subject"][len(self._prefix) :],
-            None if gone else msg.data,
-            int(headers["Nats-Sequence"]),
-            _stamp(headers.get("Nats-Time-Stamp", "")),
+            stored.subject[len(self._prefix) :],
+            None if gone else stored.data,
+            stored.seq,
+            stored.timestamp_ns,
         )
 
     async def _walk(self, pattern: str) -> AsyncIterator[Entry[bytes | None]]:
         state = (await self._bus.api(f"STREAM.INFO.{self._stream}"))["state"]
-        seq, last = state["first_seq"], state["last_seq"]
-        while state["messages"] and seq <= last:
-            count = 0
-            body: dict[str, object] = {
-                "seq": seq,
-                "next_by_subj": self._prefix + pattern,
-                "batch": _PAGE,
-            }
-            async for entry in self._batch(body):
-                if entry.revision > last:
-                    return
-                seq, count = entry.revision + 1, count + 1
-                yield entry
-            if count < _PAGE:
-                return
-
-    async def _range(self, low: int, high: int) -> AsyncIterator[Entry[bytes | None]]:
-        body: dict[str, object] = {
-            "seq": low,
-            "next_by_subj": self._prefix + ">",
-            "batch": high - low + 1,
-        }
-        async for entry in self._batch(body):
-            if entry.revision > high:
+        last = state["last_seq"] if state["messages"] else 0
+        after = state["first_seq"] - 1
+        if last <= after:
+            return
+        async for stored in walk(self._bus, self._stream, self._prefix + pattern, after):
+            entry = self._entry(stored)
+            if entry.revision > last:
                 return
             yield entry
 
-    async def _batch(self, body: dict[str, object]) -> AsyncIterator[Entry[bytes | None]]:
-        """One batched direct get: values until the server's end-of-batch status."""
-        inbox = self._bus.nc.new_inbox()
-        queue: asyncio.Queue[Msg] = asyncio.Queue()
-
-        async def arrived(msg: Msg) -> None:
-            queue.put_nowait(msg)
-
-        subscription = await self._bus.nc.subscribe(inbox, cb=arrived)
-        try:
-            await self._bus.nc.publish(
-                f"$JS.API.DIRECT.GET.{self._stream}", msgspec.json.encode(body), inbox
-            )
-            while True:
-                entry = self._bare(await _next(queue, self.name))
-                if entry is None:
-                    return
-                yield entry
-        finally:
-            await subscription.unsubscribe()
+    async def _range(self, low: int, high: int, share: float) -> list[Entry[bytes | None]]:
+        """What lies between two sequences, of which about this share hold something."""
+        found: list[Entry[bytes | None]] = []
+        while low <= high:
+            count = int((high - low + 1) * min(1.0, share * _MARGIN)) + _SPARE
+            body = {"seq": low, "next_by_subj": f"{self._prefix}>", "batch": count}
+            batch = [self._entry(stored) for stored in await fetch(self._bus, self._stream, body)]
+            found += [entry for entry in batch if entry.revision <= high]
+            if len(batch) < count:
+                break
+            low = batch[-1].revision + 1
+        return found
 
 
 def _decoder(kind: type[T]) -> Callable[[bytes], T]:
@@ -395,15 +374,3 @@ def _encoded(value: object) -> bytes:
     if isinstance(value, bytes):
         return value
     return value.encode() if isinstance(value, str) else encode(value)
-
-
-def _stamp(text: str) -> int:
-    return read_time(text) or 0
-
-
-async def _next(queue: asyncio.Queue[Msg], name: str) -> Msg:
-    try:
-        async with asyncio.timeout(_ANSWER):
-            return await queue.get()
-    except TimeoutError:
-        raise UnreachableError(f"no answer from {name}: timed out") from None

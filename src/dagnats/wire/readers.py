@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import msgspec
 from msgspec import Struct
 from nats.aio.msg import Msg
 
-from dagnats.errors import InvalidError, UnreachableError
+from dagnats.errors import InvalidError
 from dagnats.model.codec import decode
 from dagnats.model.event import Event
 from dagnats.model.records import DeadLetter
 from dagnats.model.task import TaskPayload
-from dagnats.model.times import format_time, read_time
+from dagnats.model.times import format_time
 from dagnats.wire import subjects
 from dagnats.wire.connection import Bus
+from dagnats.wire.direct import Stored, walk
 
 HISTORY = "WORKFLOW_HISTORY"
 DEAD = "DEAD_LETTERS"
@@ -32,39 +32,7 @@ class StoredEvent(Struct, frozen=True):
     event: Event
 
 
-async def read_subject(bus: Bus, stream: str, pattern: str, after: int) -> AsyncIterator[Msg]:
-    """Messages of a subject with a sequence above ``after``, by batched direct gets."""
-    seq, page = after + 1, 500
-    while True:
-        inbox, count = bus.nc.new_inbox(), 0
-        answers: asyncio.Queue[Msg] = asyncio.Queue()
-        subscription = await bus.nc.subscribe(inbox, cb=answers.put)
-        try:
-            body = {"seq": seq, "next_by_subj": pattern, "batch": page}
-            await bus.nc.publish(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(body), inbox)
-            while True:
-                msg = await _next(answers, stream)
-                headers = msg.headers or {}
-                if "Status" in headers or "Nats-Sequence" not in headers:
-                    break
-                seq, count = int(headers["Nats-Sequence"]) + 1, count + 1
-                yield msg
-        finally:
-            await subscription.unsubscribe()
-        if count < page:
-            return
-
-
-async def _next(answers: asyncio.Queue[Msg], stream: str) -> Msg:
-    # Not the subscription's next_msg(): before Python 3.12 it may swallow a cancellation.
-    try:
-        async with asyncio.timeout(5.0):
-            return await answers.get()
-    except TimeoutError:
-        raise UnreachableError(f"no answer from {stream}: timed out") from None
-
-
-async def follow_subject(bus: Bus, stream: str, pattern: str, after: int) -> AsyncIterator[Msg]:
+async def follow_subject(bus: Bus, stream: str, pattern: str, after: int) -> AsyncIterator[Stored]:
     """Messages above ``after``, those to come as well. Reads by sequence, so nothing is missed."""
     woken = asyncio.Event()
 
@@ -76,8 +44,8 @@ async def follow_subject(bus: Bus, stream: str, pattern: str, after: int) -> Asy
     try:
         while True:
             woken.clear()
-            async for msg in read_subject(bus, stream, pattern, after):
-                after = int((msg.headers or {})["Nats-Sequence"])
+            async for msg in walk(bus, stream, pattern, after):
+                after = msg.seq
                 yield msg
             try:
                 async with asyncio.timeout(POLL):
@@ -103,13 +71,13 @@ class History:
         pattern = subjects.history(run_id)
         return [
             stored
-            async for msg in read_subject(self._bus, HISTORY, pattern, after_seq)
+            async for msg in walk(self._bus, HISTORY, pattern, after_seq)
             if (stored := _stored(msg)) is not None
         ]
 
     async def first(self, run_id: str) -> StoredEvent | None:
         """The first event of a run that is still kept."""
-        async for msg in read_subject(self._bus, HISTORY, subjects.history(run_id), 0):
+        async for msg in walk(self._bus, HISTORY, subjects.history(run_id), 0, first_page=1):
             return _stored(msg)
         return None
 
@@ -134,7 +102,7 @@ class DeadLetters:
 
     async def scan(self, after_seq: int = 0, run_id: str = "") -> AsyncIterator[DeadLetter]:
         """Dead letters above ``after_seq``, oldest first, of one run if given."""
-        async for msg in read_subject(self._bus, DEAD, "dead.>", after_seq):
+        async for msg in walk(self._bus, DEAD, "dead.>", after_seq):
             letter = _dead_letter(msg)
             if run_id in ("", letter.run_id):
                 yield letter
@@ -158,7 +126,7 @@ class DeadLetters:
 
     async def get(self, seq: int) -> DeadLetter | None:
         """The dead letter of that sequence, if it is there."""
-        async for msg in read_subject(self._bus, DEAD, "dead.>", seq - 1):
+        async for msg in walk(self._bus, DEAD, "dead.>", seq - 1, first_page=1):
             letter = _dead_letter(msg)
             return letter if letter.sequence == seq else None
         return None
@@ -176,19 +144,17 @@ class DeadLetters:
         return int((await self._bus.api(f"STREAM.INFO.{DEAD}"))["state"]["messages"])
 
 
-def _stored(msg: Msg) -> StoredEvent | None:
-    headers = msg.headers or {}
+def _stored(msg: Stored) -> StoredEvent | None:
     try:
         event = decode(msg.data, Event)
     except InvalidError:
         return None
-    stamp = read_time(headers.get("Nats-Time-Stamp", "")) or 0
-    return StoredEvent(int(headers["Nats-Sequence"]), stamp, event)
+    return StoredEvent(msg.seq, msg.timestamp_ns, event)
 
 
-def _dead_letter(msg: Msg) -> DeadLetter:
+def _dead_letter(msg: Stored) -> DeadLetter:
     """``wire.md`` 10.3; a message without our headers is read from its body, as older ones are."""
-    headers = msg.headers or {}
+    headers = msg.headers
     prefix = "Dagnats-Dlq-"
     body = TaskPayload()
     if f"{prefix}Run-Id" not in headers:
@@ -203,13 +169,13 @@ def _dead_letter(msg: Msg) -> DeadLetter:
     }
     count = headers.get(f"{prefix}Delivery-Count", "")
     return DeadLetter(
-        sequence=int(headers["Nats-Sequence"]),
-        subject=headers.get("Nats-Subject", ""),
+        sequence=msg.seq,
+        subject=msg.subject,
         run_id=headers.get(f"{prefix}Run-Id", body.run_id),
         step_id=headers.get(f"{prefix}Step-Id", body.step_id),
         task=headers.get(f"{prefix}Task", ""),
         error=headers.get(f"{prefix}Error", ""),
-        timestamp=format_time(read_time(headers.get("Nats-Time-Stamp", "")) or 0),
+        timestamp=format_time(msg.timestamp_ns),
         body=msg.data,
         headers=kept,
         delivery_count=int(count) if count.isdigit() else 0,

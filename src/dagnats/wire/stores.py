@@ -25,9 +25,11 @@ from dagnats.model.times import read_time
 from dagnats.model.trigger import TriggerDef, TriggerTypeDef
 from dagnats.model.workflow import WorkflowDef
 from dagnats.wire.connection import Bus
+from dagnats.wire.direct import walk
 from dagnats.wire.feeds import Fires, Logs
 from dagnats.wire.kv import Bucket
-from dagnats.wire.readers import DeadLetters, History, read_subject
+from dagnats.wire.readers import DeadLetters, History
+from dagnats.wire.spanfeed import Spans
 
 
 class Listening:
@@ -70,6 +72,7 @@ class Stores:
         self.dead_letters = DeadLetters(bus)
         self.fires = Fires(bus)
         self.logs = Logs(bus)
+        self.spans = Spans(bus)
         self.definitions = Bucket(bus, publisher, "workflow_defs", WorkflowDef)
         self.revisions = Bucket(bus, publisher, "workflow_revisions", WorkflowDef)
         self.runs = Bucket(bus, publisher, "workflow_runs", WorkflowRun)
@@ -105,11 +108,10 @@ class Stores:
         newest = read_time(info["state"].get("last_ts", "")) or 0
         if newest < since:
             return  # The usual case: nothing has come in since.
-        async for msg in read_subject(self.bus, stream, subject, info["state"]["first_seq"] - 1):
-            headers = msg.headers or {}
-            stamp = read_time(headers.get("Nats-Time-Stamp", "")) or 0
+        async for msg in walk(self.bus, stream, subject, info["state"]["first_seq"] - 1):
+            stamp = msg.timestamp_ns
             if stamp >= since:
-                yield int(headers["Nats-Sequence"]), stamp, msg.data
+                yield msg.seq, stamp, msg.data
 
     def listen(self, pattern: str, heard: Callable[[str, bytes], None]) -> Listening:
         """A core subscription that calls ``heard`` with subject and body of each message."""
