@@ -105,9 +105,9 @@ async def test_messages_before_the_trigger_and_while_it_is_disabled_do_not_count
 
 
 def stores_history(stores: Stores) -> Any:
-    from dagnats.wire.readers import read_subject
+    from dagnats.wire.direct import walk
 
-    return read_subject(stores.bus, "WORKFLOW_HISTORY", "history.>", 0)
+    return walk(stores.bus, "WORKFLOW_HISTORY", "history.>", 0)
 
 
 async def test_a_subject_without_a_stream_is_heard_by_one_of_two_servers(
