@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from dagnats.server.embedded import EmbeddedServer
 from dagnats.services.contexts import ConnectSettings
@@ -34,7 +35,13 @@ class Driver:
         await self.pilot.press(*keys)
 
     async def type(self, text: str) -> None:
-        await self.pilot.press(*("space" if char == " " else char for char in text))
+        """Into the field that has the focus, all at once: key by key takes its time."""
+        field = self.app.focused
+        if isinstance(field, Input):
+            field.insert_text_at_cursor(text)
+            await self.pilot.pause()
+        else:
+            await self.pilot.press(*("space" if char == " " else char for char in text))
 
     async def until(self, condition: Callable[[], Any], timeout: float = 10.0) -> None:
         deadline = time.monotonic() + timeout

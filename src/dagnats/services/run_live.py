@@ -8,13 +8,19 @@ from msgspec import Struct
 
 from dagnats.model.run import WorkflowRun
 from dagnats.services.run_query import RUN_PREFIX
-from dagnats.services.run_watch import RunChange
 from dagnats.services.session import Session
 from dagnats.wire.changes import follow_bucket, mark
 from dagnats.wire.kv import Entry
 
-PAGE = 200
+PAGE = 500
 """Runs handed on at once while reading back."""
+
+
+class RunChange(Struct, frozen=True):
+    """A run whose snapshot was written; ``run`` is ``None`` when it was removed."""
+
+    run_id: str
+    run: WorkflowRun | None
 
 
 class RunChanges(Struct, frozen=True):

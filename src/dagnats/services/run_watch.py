@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from msgspec import Struct
-
 from dagnats.errors import UnreachableError
 from dagnats.model.event import EventType
 from dagnats.model.run import WorkflowRun, is_terminal
 from dagnats.services.run_events import RunEvent, event_of
+from dagnats.services.run_live import RunChange
 from dagnats.services.run_query import RUN_PREFIX
 from dagnats.services.session import Session
 from dagnats.wire.kv import Entry
@@ -28,13 +27,6 @@ _ENDS = frozenset(
         EventType.COMPENSATE_FAILED.value,
     }
 )
-
-
-class RunChange(Struct, frozen=True):
-    """A run whose snapshot was written; ``run`` is ``None`` when it was removed."""
-
-    run_id: str
-    run: WorkflowRun | None
 
 
 async def follow_run(session: Session, run_id: str, after_seq: int = 0) -> AsyncIterator[RunEvent]:

@@ -12,13 +12,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from dagnats.demo.place import Place
 from dagnats.errors import UsageError
 from dagnats.services.contexts import ConnectSettings
 from dagnats.tui.app import Console
 from dagnats.tui.driver import PromptDriver, prompt_escape
 from dagnats.tui.feed.feed import Feed
-from dagnats.tui.replay import replayed
 
 RECORDED = "this is a recording"
 
@@ -57,6 +55,8 @@ async def console(launch: Launch) -> AsyncGenerator[Console]:
         NotFoundError, InvalidError: the recording is none.
     """
     if launch.replay:
+        from dagnats.tui.replay import replayed
+
         async with replayed(Path(launch.replay)) as feed:
             yield _app(launch, feed, RECORDED)
     else:
@@ -102,6 +102,8 @@ def demo(launch: Launch) -> int:
     Raises:
         DagnatsError: it did not start.
     """
+    from dagnats.demo.place import Place
+
     if not _has_terminal():
         raise UsageError("the console needs a terminal", "try 'dagnats demo' without one")
     with Place() as place:

@@ -11,23 +11,26 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from dagnats.errors import DagnatsError, UnreachableError
 from dagnats.model.times import MILLISECOND
 from dagnats.model.workflow import WorkflowDef
 from dagnats.services.contexts import ConnectSettings
-from dagnats.services.dlq import follow_dead, list_dead
-from dagnats.services.health import Health, get_health
 from dagnats.services.run_live import run_changes, run_mark, runs_back
 from dagnats.services.run_rows import RunRow, row_of
 from dagnats.services.session import Session, open_session
-from dagnats.services.workflows import list_workflows
 from dagnats.tui.feed.dead import KEEP as KEEP_DEAD
 from dagnats.tui.feed.dead import DeadIndex
 from dagnats.tui.feed.link import Link
 from dagnats.tui.feed.pulse import Pulse
 from dagnats.tui.feed.runs import RunIndex
 from dagnats.tui.view import batched
+
+if TYPE_CHECKING:
+    from dagnats.services.health import Health
+
+# What the first rows do not need is imported when it is: the console is there at once.
 
 LOOK_S = 2.0
 """Seconds between two looks at what JetStream does not tell by itself."""
@@ -226,6 +229,8 @@ class Feed:
     # The rest
 
     async def _follow_dead(self) -> None:
+        from dagnats.services.dlq import follow_dead
+
         session = self.session
         await self._read_dead()
         async for batch in batched(follow_dead(session, self.dead.last_seq)):
@@ -234,6 +239,8 @@ class Feed:
             self._heard()
 
     async def _read_dead(self) -> None:
+        from dagnats.services.dlq import list_dead
+
         page = await list_dead(self.session, limit=KEEP_DEAD, newest=True)
         self.dead.replace(page.entries, page.total)
         self._heard()
@@ -247,6 +254,8 @@ class Feed:
 
     async def look(self) -> None:
         """Look at streams, queues and workers now."""
+        from dagnats.services.health import get_health
+
         before = self.health
         found = await get_health(self.session)
         if before is not None:
@@ -261,6 +270,8 @@ class Feed:
         self._heard()
 
     async def _read_flows(self) -> None:
+        from dagnats.services.workflows import list_workflows
+
         while True:
             found = {flow.name: flow for flow in await list_workflows(self.session)}
             if found != self.flows:

@@ -6,6 +6,7 @@ from bisect import bisect_left, insort
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 
+from dagnats.services.run_filter import RunFilter
 from dagnats.services.run_rows import RunRow
 
 KEEP = 100_000
@@ -67,9 +68,18 @@ class RunIndex:
         for _, run_id in reversed(self._order):
             yield rows[run_id]
 
-    def ids(self) -> list[str]:
-        """The ids of the rows, oldest first."""
-        return [run_id for _, run_id in self._order]
+    def keys(self) -> list[Key]:
+        """The keys of the rows, oldest first."""
+        return list(self._order)
+
+    def select(self, wanted: RunFilter, now: int) -> list[Key]:
+        """The keys of the rows that a filter wants, oldest first."""
+        keys, rows = list(self._order), self._rows
+        for word in wanted.words:
+            keys = [key for key in keys if word in rows[key[1]].text]
+        for test in wanted.tests:
+            keys = [key for key in keys if test(rows[key[1]], now)]
+        return keys
 
     def with_prefix(self, prefix: str, most: int = 20) -> list[RunRow]:
         """The newest rows whose id begins with a prefix."""
@@ -108,13 +118,20 @@ class RunIndex:
         new = [
             row for row in rows if row.run_id not in self._rows and row.run_id not in self.dropped
         ]
+        fresh: list[Key] = []
         for row in new:
+            self._count(row.state, 1)
             if len(self._rows) >= self.keep and row.ended:
                 self.dropped[row.run_id] = row.state
-                self._count(row.state, 1)
-                self.version += 1
-            else:
-                self.put(row)
+                continue
+            self._rows[row.run_id] = row
+            self._note(row.run_id, None if row.ended else row)
+            self.workflows[row.workflow] += 1
+            fresh.append(order(row))
+        # Nearly sorted already, the older part in front: cheap, and once per page.
+        self._order = sorted(fresh) + self._order
+        self._order.sort()
+        self.version += 1
         return new
 
     def remove(self, run_id: str) -> RunRow | None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from dagnats.model.times import MINUTE, SECOND
-from dagnats.services.dlq import group_dead
 from dagnats.services.run_rows import RunRow
 from dagnats.tui.feed.feed import Feed
 from dagnats.tui.format import plural, span
@@ -164,6 +163,8 @@ def _still_failed(feed: Feed, row: RunRow) -> bool:
 def _dead(feed: Feed) -> Iterator[Attention]:
     if not feed.dead.total:
         return
+    from dagnats.services.dlq import group_dead
+
     groups = group_dead(feed.dead.newest()[:SAMPLE])
     kinds = plural(len(groups), "kind")
     yield Attention(

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from dagnats.services.address import Address, format_address
 from dagnats.services.run_query import get_run
-from dagnats.services.run_rows import RunRow
-from dagnats.services.run_why import why
 from dagnats.tui import saved
 from dagnats.tui.actions import Action
-from dagnats.tui.export import export
-from dagnats.tui.run.relations import reason_lines
-from dagnats.tui.runs import deeds, facets
-from dagnats.tui.runs.deeds import Outcome
+from dagnats.tui.runs import facets
 from dagnats.tui.sheets.base import Reading
 from dagnats.tui.sheets.prompt import Prompt
 
 if TYPE_CHECKING:
     from dagnats.tui.screens.runs import Runs
-
-Many = Callable[[Sequence[RunRow]], Awaitable[Outcome | None]]
 
 
 def run_list_actions(view: Runs) -> list[Action]:
@@ -38,7 +31,6 @@ def _none(view: Runs) -> str:
 
 
 def _changing(view: Runs) -> list[Action]:
-    host = view.host
     return [
         Action(
             id="runs.retry",
@@ -56,7 +48,7 @@ def _changing(view: Runs) -> list[Action]:
             keys=("c",),
             label="cancel",
             title="Cancel the marked runs, or the one under the cursor",
-            run=lambda: _many(view, lambda rows: deeds.cancel(host, rows)),
+            run=lambda: _many(view, "cancel"),
             changes=True,
             off=lambda: _none(view),
             group="Do",
@@ -65,7 +57,7 @@ def _changing(view: Runs) -> list[Action]:
             id="runs.signal",
             keys=("i",),
             title="Send a signal to the run",
-            run=lambda: deeds.signal(host, view.row) if view.row else None,
+            run=lambda: _signal(view),
             changes=True,
             off=lambda: _none(view) or ("it has ended" if view.row and view.row.ended else ""),
             group="Do",
@@ -74,14 +66,13 @@ def _changing(view: Runs) -> list[Action]:
 
 
 def _retries(view: Runs) -> list[Action]:
-    host = view.host
     return [
         Action(
             id="runs.again",
             keys=("r",),
             label="again, same input",
             title="Start again as new runs",
-            run=lambda: _many(view, lambda rows: deeds.retry(host, rows)),
+            run=lambda: _many(view, "retry"),
             changes=True,
         ),
         Action(
@@ -89,7 +80,7 @@ def _retries(view: Runs) -> list[Action]:
             keys=("p",),
             label="replay from the failed step",
             title="Let failed runs go on at the failed step",
-            run=lambda: _many(view, lambda rows: deeds.replay(host, rows)),
+            run=lambda: _many(view, "replay"),
             changes=True,
         ),
         Action(
@@ -103,15 +94,33 @@ def _retries(view: Runs) -> list[Action]:
     ]
 
 
-async def _many(view: Runs, deed: Many) -> None:
+async def _many(view: Runs, name: str) -> None:
     """Do it; those that were refused stay marked, so that it can be tried again."""
-    outcome = await deed(view.table.chosen())
+    from dagnats.tui.runs import deeds
+
+    deed = {"cancel": deeds.cancel, "retry": deeds.retry, "replay": deeds.replay}[name]
+    outcome = await deed(view.host, view.table.chosen())
     if outcome is not None:
         view.table.marks = set(outcome.failed)
         view.flush()
 
 
+async def _signal(view: Runs) -> None:
+    from dagnats.tui.runs import deeds
+
+    if view.row is not None:
+        await deeds.signal(view.host, view.row)
+
+
+async def _export(view: Runs) -> None:
+    from dagnats.tui.export import export
+
+    await export(view.host, view.table.marked() or list(view.table.rows), "runs")
+
+
 async def _like(view: Runs) -> None:
+    from dagnats.tui.runs import deeds
+
     row = view.row
     if row is not None:
         found = await get_run(view.host.session, row.run_id)
@@ -169,12 +178,15 @@ def _looking(view: Runs) -> list[Action]:
             id="runs.export",
             keys=("e",),
             title="Export the marked runs, or the list…",
-            run=lambda: export(view.host, view.table.marked() or list(view.table.rows), "runs"),
+            run=lambda: _export(view),
         ),
     ]
 
 
 async def _why(view: Runs) -> None:
+    from dagnats.services.run_why import why
+    from dagnats.tui.run.relations import reason_lines
+
     row = view.row
     if row is not None:
         reasons = await why(view.host.session, row.run_id)

@@ -18,15 +18,19 @@ SORT_NS = SECOND
 """How often a list in another order than that of age is made anew at most."""
 
 
+GONE = RunRow(run_id="", workflow="", status="unknown", state="unknown")
+"""What stands for a run that was removed since the list was made; the next frame has it right."""
+
+
 class Newest(Sequence[RunRow]):
     """Rows by their keys, from the end: the newest first without turning anything round."""
 
     def __init__(self, index: RunIndex, keys: list[Key]) -> None:
         self._index = index
-        self.keys = keys
+        self._keys = keys
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self._keys)
 
     @overload
     def __getitem__(self, at: int) -> RunRow: ...
@@ -34,10 +38,20 @@ class Newest(Sequence[RunRow]):
     def __getitem__(self, at: slice) -> list[RunRow]: ...
     def __getitem__(self, at: int | slice) -> RunRow | list[RunRow]:
         if isinstance(at, slice):
-            return [self[number] for number in range(*at.indices(len(self.keys)))]
-        row = self._index.get(self.keys[-1 - at][1])
-        assert row is not None, "a listed run is kept"
-        return row
+            return [self[number] for number in range(*at.indices(len(self._keys)))]
+        run_id = self._keys[-1 - at][1]
+        return self._index.get(run_id) or GONE
+
+    def find(self, run_id: str) -> int | None:
+        """Where a run is."""
+        row = self._index.get(run_id)
+        if row is None:
+            return None
+        key = order(row)
+        at = bisect_left(self._keys, key)
+        if at < len(self._keys) and self._keys[at] == key:
+            return len(self._keys) - 1 - at
+        return None
 
 
 class Listing:
@@ -74,13 +88,9 @@ class Listing:
             self._written = -JOURNAL - 1
 
     def _narrow(self) -> None:
-        words, get = self._filter.words, self._index.get
-        kept: list[Key] = []
-        for key in self._keys:
-            row = get(key[1])
-            if row is not None and all(word in row.text for word in words):
-                kept.append(key)
-        self._keys = kept
+        get = self._index.get
+        for word in self._filter.words:
+            self._keys = [key for key in self._keys if word in (get(key[1]) or GONE).text]
 
     def update(self, now: int) -> bool:
         """Take over what changed; whether anything did."""
@@ -88,6 +98,9 @@ class Listing:
         plain = self._filter.sort == "age" and not self._filter.reverse
         if not plain:
             return self._sort(now) if behind and now - self._made >= SORT_NS else False
+        if self._filter.everything:
+            self._keys, self._written = self._index.keys(), self._index.written
+            return bool(behind)
         if behind > len(self._index.journal) or self._old(now):
             self._make(now)
             return True
@@ -102,18 +115,13 @@ class Listing:
         return self._filter.timed and now - self._made >= ANEW_NS
 
     def _make(self, now: int) -> None:
-        accepts = self._filter.accepts
-        if self._filter.everything:
-            self._keys = [order(row) for row in self._index.newest()]
-        else:
-            self._keys = [order(row) for row in self._index.newest() if accepts(row, now)]
-        self._keys.reverse()
+        self._keys = self._index.select(self._filter, now)
         self._sorted = None
         self._made, self._written = now, self._index.written
 
     def _sort(self, now: int) -> bool:
-        by = SORTS[self._filter.sort]
-        rows = [row for row in self._index.newest() if self._filter.accepts(row, now)]
+        by, get = SORTS[self._filter.sort], self._index.get
+        rows = [get(key[1]) or GONE for key in reversed(self._index.select(self._filter, now))]
         rows.sort(key=lambda row: by(row, now), reverse=self._filter.reverse)  # pyright: ignore[reportArgumentType, reportCallIssue]
         self._sorted = rows
         self._made, self._written = now, self._index.written

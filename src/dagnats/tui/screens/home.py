@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from dagnats.model.times import SECOND
 from dagnats.services.address import Address
 from dagnats.services.run_rows import RunRow
 from dagnats.tui.actions import Action
@@ -20,6 +21,9 @@ from dagnats.tui.widgets.text import Text
 
 FAILURES, ACTIVE = 30, 30
 """Rows of the two lists of runs at most."""
+
+PACE_NS = SECOND // 2
+"""A summary that changes faster than this cannot be read."""
 
 
 class Home(View):
@@ -45,6 +49,7 @@ class Home(View):
     def __init__(self) -> None:
         super().__init__()
         self._items: list[Attention] = []
+        self._flushed = 0
 
     def compose(self) -> ComposeResult:
         """Headline, attention, pulse; below them runs at the left and the store at the right."""
@@ -169,6 +174,9 @@ class Home(View):
     def flush(self) -> None:
         """Take over what changed."""
         feed, now = self.host.feed, self.host.now()
+        if self.loaded and not feed.recorded and now - self._flushed < PACE_NS:
+            return
+        self._flushed = now
         feed.pulse.advance(now)
         self._items = attention(feed)
         self.attention.show(self._items)

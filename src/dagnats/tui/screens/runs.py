@@ -150,6 +150,8 @@ class Runs(View):
 
     def navigate(self, address: Address) -> None:
         """Filter as asked; what makes no sense is reported, and all is shown."""
+        if self._listing is not None and address == self._address:
+            return
         try:
             wanted = run_filter(address)
         except DagnatsError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from textual import events
 from textual.message import Message
@@ -141,6 +141,9 @@ class Table(Canvas, Generic[T], can_focus=True):
         """Where a row is: near its last place first, since most changes are small."""
         if not key:
             return None
+        find = getattr(self.rows, "find", None)
+        if find is not None:
+            return cast("Callable[[str], int | None]", find)(key)
         rows, at, size = self.rows, self.cursor, len(self.rows)
         for step in range(64):
             for index in (at + step, at - step):
