@@ -12,7 +12,6 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from itertools import chain
 
 from msgspec import Struct
 
@@ -27,15 +26,17 @@ from dagnats.model.event import Event
 from dagnats.model.run import RunStatus, WorkflowRun
 from dagnats.model.workflow import WorkflowDef
 from dagnats.runtime import flowstore
+from dagnats.runtime.causes import Causes
 from dagnats.runtime.control import Control
 from dagnats.runtime.definitions import Definitions
+from dagnats.runtime.housekeeping import Housekeeper
 from dagnats.runtime.lease import Fence, Lease
 from dagnats.runtime.messages import event_message, poison_letter, stored, told
+from dagnats.runtime.retention import View
 from dagnats.runtime.schedules import Schedules
 from dagnats.runtime.snapshots import Snapshots
-from dagnats.runtime.timers import Purge, TimerBody, Timers
+from dagnats.runtime.timers import Purge, Timers
 from dagnats.runtime.waiters import Waiters
-from dagnats.wire import delayed
 from dagnats.wire.features import Features
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.puller import Delivery, Puller
@@ -64,10 +65,19 @@ class Transition(Struct, frozen=True):
 
 
 class EngineSettings(Struct, kw_only=True):
-    """``flush`` is the longest time a snapshot lags behind, in seconds."""
+    """How an engine works.
+
+    Args:
+        flush: the longest time a snapshot lags behind, in seconds.
+        batch: events taken at once.
+        runs_max_age: how long runs are kept that have ended, in ns; 0: for ever.
+        housekeeping: seconds between two looks for what vanished runs hold.
+    """
 
     flush: float = 0.05
     batch: int = 1000
+    runs_max_age: int = 0
+    housekeeping: float = 60.0
 
 
 class _Flush(Struct, frozen=True):
@@ -77,7 +87,7 @@ class _Flush(Struct, frozen=True):
     runs: list[Run]
     snapshots: list[Outgoing]
     purges: list[Purge]
-    last: Delivery
+    last: Delivery | None
 
 
 class Session:
@@ -114,6 +124,9 @@ class Session:
         self._flushing: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._pullers: list[Puller] = []
+        self._view = View(self._holds, lambda: self._reached)
+        self._housekeeper = Housekeeper(stores, self._flow, self._view, self._resumed)
+        self._reached = self._backlog = 0
         self._delivered = 0
 
     # --- life ---------------------------------------------------------------------------------
@@ -135,18 +148,18 @@ class Session:
         await self._control.start()
         features = await Features.of(self._stores.bus)
         await self._timers.start(features)
-        self._delivered = await take_over(self._stores.bus)
+        place = await take_over(self._stores.bus)
+        self._delivered, self._reached, self._backlog = place.delivered, place.floor, place.last
         events = await self._puller(HISTORY, ENGINE)
+        causes = Causes(self._stores, lease, self._waiters)
+        timers = await self._puller("SLEEP_TIMERS", "sleep-timer")
+        published = await self._puller("EVENTS", "event-correlator")
+        scheduled = await self._puller("SLEEP_TIMERS", "scheduled-run-timer")
         self._tasks = [
-            asyncio.create_task(
-                self._fire_timers(await self._puller("SLEEP_TIMERS", "sleep-timer"))
-            ),
-            asyncio.create_task(self._correlate(await self._puller("EVENTS", "event-correlator"))),
-            asyncio.create_task(
-                self._schedules.run(
-                    await self._puller("SLEEP_TIMERS", "scheduled-run-timer"), features
-                )
-            ),
+            asyncio.create_task(causes.fire_timers(timers)),
+            asyncio.create_task(causes.correlate(published)),
+            asyncio.create_task(self._schedules.run(scheduled, features)),
+            asyncio.create_task(self._keep_house()),
         ]
         self._began()
         while True:
@@ -196,7 +209,7 @@ class Session:
         await self._load(deliveries)
         for delivery in deliveries:
             messages += await self._apply(delivery)
-            self._last = delivery
+            self._last, self._reached = delivery, delivery.stream_seq
         if messages:
             await self._stores.publisher.publish_all(messages)
         self._maybe_flush()
@@ -323,12 +336,12 @@ class Session:
                 return
             self._flushing.result()
             self._flushing = None
-        if self._last is None or time.monotonic() - self._flushed < self._settings.flush:
+        if self._last is None and not self._flow.dirty:
+            return
+        if time.monotonic() - self._flushed < self._settings.flush:
             return
         began = time.monotonic()
-        # A timer that has fired is written nowhere but in its event: that must not come too late.
-        due, self._due = self._due, []
-        messages = due + self._timers.unwritten() + self._waiter_writes
+        messages = self._timers.unwritten() + self._waiter_writes
         messages += flowstore.dirty(self._stores, self._flow)
         self._waiter_writes = []
         runs, self._dirty = list(self._dirty.values()), {}
@@ -356,7 +369,8 @@ class Session:
             if run.terminal and run.id not in self._dirty:
                 self._forget(run)
         await self._lease.check()
-        flush.last.ack()
+        if flush.last is not None:
+            flush.last.ack()
         await self._timers.purge(flush.purges)
 
     def _forget(self, run: Run) -> None:
@@ -371,61 +385,20 @@ class Session:
 
     # --- what else causes events --------------------------------------------------------------
 
+    def _holds(self, run_id: str) -> bool:
+        """Whether a run is at work here, or may be: what waits in the log may know it."""
+        return run_id in self._runs or self._reached < self._backlog
+
+    async def _keep_house(self) -> None:
+        settings = self._settings
+        await self._housekeeper.run(settings.housekeeping, settings.runs_max_age)
+
     def _resumed(self, messages: list[Outgoing]) -> None:
         self._due += messages
 
     def _timer_due(self, event: Event, msg_id: str) -> None:
         self._due.append(event_message(event, msg_id))
 
-    async def _fire_timers(self, puller: Puller) -> None:
-        while True:
-            now = time.time_ns()
-            fired: list[Delivery] = []
-            for delivery in await puller.take():
-                left = delayed.due(delivery) - now if delayed.waits(delivery) else 0
-                if left > 0:
-                    delivery.nak(left)
-                else:
-                    fired.append(delivery)
-            await self._pass_on([_fired(delivery) for delivery in fired], fired)
-
-    async def _correlate(self, puller: Puller) -> None:
-        while True:
-            deliveries = await puller.take()
-            messages: list[list[Outgoing]] = []
-            for delivery in deliveries:
-                event_type = delivery.subject.partition(".")[2]
-                messages.append(
-                    self._waiters.matched(
-                        event_type, delivery.data, delivery.stream_seq, delivery.timestamp_ns
-                    )
-                )
-            await self._pass_on(messages, deliveries)
-
-    async def _pass_on(self, messages: list[list[Outgoing]], sources: list[Delivery]) -> None:
-        """Publish what deliveries lead to, then acknowledge them."""
-        try:
-            await self._lease.check()
-            await self._stores.publisher.publish_all(list(chain.from_iterable(messages)))
-        except DagnatsError:
-            for delivery in sources:
-                delivery.nak()  # At once to whoever goes on, not when the ack wait ends.
-            raise
-        for delivery in sources:
-            delivery.ack()
-
     def _set_aside(self, delivery: Delivery, reason: str) -> Outgoing:
         limit = self._stores.bus.max_payload
         return poison_letter(delivery.data, delivery.stream_seq, delivery.delivered, reason, limit)
-
-
-def _fired(delivery: Delivery) -> list[Outgoing]:
-    if delayed.waits(delivery):
-        moved = delayed.arrived(delivery)
-        if not moved.subject.startswith("sleep.fire."):
-            return [moved]  # Not one of ours.
-    try:
-        body = decode(delivery.data, TimerBody)
-    except InvalidError:
-        return []
-    return [event_message(body.event, body.msg_id)]

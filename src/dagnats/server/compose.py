@@ -14,13 +14,12 @@ import msgspec
 from dagnats.errors import DagnatsError, UnreachableError
 from dagnats.model.codec import Wire, encode
 from dagnats.model.times import format_time
-from dagnats.runtime.engine import Engine, Transition
+from dagnats.runtime.engine import Engine, EngineSettings, Transition
 from dagnats.runtime.telemetry.exporter import Telemetry
 from dagnats.server import ports, rooms
 from dagnats.server.config import Loaded
 from dagnats.server.datadir import DataDir
 from dagnats.server.embedded import EmbeddedServer
-from dagnats.server.logs import Telemetry
 from dagnats.server.natsconf import LOOPBACK, NatsSettings
 from dagnats.server.progress import Listening, Progress
 from dagnats.server.rooms import Context, Room
@@ -206,7 +205,8 @@ class Server:
 
     @asynccontextmanager
     async def _orchestrator(self, session: Session) -> AsyncGenerator[None]:
-        engine = Engine(session.stores, on_transition=log_transition)
+        settings = EngineSettings(runs_max_age=self._settings.runs_max_age)
+        engine = Engine(session.stores, settings, log_transition)
         task = self._engine = asyncio.create_task(engine.run(), name="engine")
         try:
             settled = asyncio.ensure_future(engine.settled())
@@ -295,6 +295,8 @@ def log_transition(change: Transition) -> None:
     about = {"run_id": change.run_id, "workflow": change.workflow}
     if change.error:
         about["error"] = change.error
+    if change.trace_parent:
+        about["traceparent"] = change.trace_parent
     engine_log.log(level, "run %s", _verb(change), extra={"about": about})
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from msgspec import Struct
+
 from dagnats.errors import NotFoundError
 from dagnats.wire.connection import Bus
 from dagnats.wire.features import Features
@@ -24,13 +26,23 @@ _READ = (
 """What an engine reads besides the history."""
 
 
-async def take_over(bus: Bus) -> int:
-    """Let everything that is not acknowledged be delivered anew, to us.
+class Place(Struct, frozen=True):
+    """Where the engine's consumer stands.
 
-    Returns:
-        The consumer sequence of the engine's consumer before its first delivery: whoever reads
-        it sees each further one, or somebody else reads as well.
+    Args:
+        delivered: its sequence before its first delivery: whoever reads it sees each further one,
+            or somebody else reads as well.
+        floor: everything in the history up to this sequence is acknowledged.
+        last: what lies in the history now reaches to this sequence; ``floor`` if nothing is left.
     """
+
+    delivered: int
+    floor: int
+    last: int
+
+
+async def take_over(bus: Bus) -> Place:
+    """Let everything that is not acknowledged be delivered anew, to us."""
     features = await Features.of(bus)
     if not features.reset:
         # The others' messages come again when the ack wait ends, in no particular order.
@@ -39,7 +51,13 @@ async def take_over(bus: Bus) -> int:
         for stream, name in _READ:
             await bus.api(f"CONSUMER.RESET.{stream}.{name}", {})
         answer = await bus.api(f"CONSUMER.RESET.{HISTORY}.{ENGINE}", {})
-    return int(answer["delivered"]["consumer_seq"])
+    floor = int(answer["ack_floor"]["stream_seq"])
+    last = (await bus.api(f"STREAM.INFO.{HISTORY}"))["state"]["last_seq"]
+    return Place(
+        delivered=int(answer["delivered"]["consumer_seq"]),
+        floor=floor,
+        last=int(last) if answer["num_pending"] else floor,
+    )
 
 
 async def _engine_anew(bus: Bus) -> dict[str, Any]:
