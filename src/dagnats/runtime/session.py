@@ -341,7 +341,9 @@ class Session:
         if time.monotonic() - self._flushed < self._settings.flush:
             return
         began = time.monotonic()
-        messages = self._timers.unwritten() + self._waiter_writes
+        # A timer that has fired is written nowhere but in its event: that must not come too late.
+        due, self._due = self._due, []
+        messages = due + self._timers.unwritten() + self._waiter_writes
         messages += flowstore.dirty(self._stores, self._flow)
         self._waiter_writes = []
         runs, self._dirty = list(self._dirty.values()), {}
