@@ -50,7 +50,7 @@ class Span(Struct, kw_only=True):
     attributes: dict[str, Value] = {}
     status: str = ""
     message: str = ""
-    service: str = ""
+    service: str = "dagnats"
 
 
 class AnyValue(Wire, rename="camel"):

@@ -12,6 +12,7 @@ from dagnats.runtime.oversize import (
     task_refused,
     without_input,
 )
+from dagnats.telemetry.context import TRACEPARENT
 from dagnats.wire import subjects
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.stores import Stores
@@ -71,7 +72,8 @@ def _task(effect: fx.Dispatch, limit: int) -> Outgoing:
         subject = subjects.sticky(effect.task, effect.worker, payload.run_id)
     else:
         subject = subjects.task(effect.task, payload.run_id, effect.group)
-    return Outgoing(subject, data, effect.msg_id)
+    headers = {TRACEPARENT: payload.traceparent} if payload.traceparent else {}
+    return Outgoing(subject, data, effect.msg_id, headers)
 
 
 def _dead_letter(effect: fx.BuryTask, limit: int) -> Outgoing:

@@ -33,6 +33,7 @@ from dagnats.runtime.housekeeping import Housekeeper
 from dagnats.runtime.lease import Fence, Lease
 from dagnats.runtime.messages import event_message, poison_letter, stored, told
 from dagnats.runtime.retention import View
+from dagnats.runtime.observing import Observer
 from dagnats.runtime.schedules import Schedules
 from dagnats.runtime.snapshots import Snapshots
 from dagnats.runtime.timers import Purge, Timers
@@ -62,6 +63,7 @@ class Transition(Struct, frozen=True):
     before: str
     after: str
     error: str
+    trace_parent: str = ""
 
 
 class EngineSettings(Struct, kw_only=True):
@@ -113,6 +115,7 @@ class Session:
         self._schedules = Schedules(stores)
         self._snapshots = Snapshots(stores)
         self._control = Control(stores, self._flow, self._resumed)
+        self._observer = Observer()
         self._runs: dict[str, Run] = {}
         self._loaded: set[str] = set()
         self._ended: OrderedDict[str, None] = OrderedDict()
@@ -139,6 +142,7 @@ class Session:
                 flow=self._flow,
                 definition=self._definitions.get,
                 secret=await self._secret(),
+                granted=self._control.granted,
                 max_bytes=self._stores.bus.max_payload - SNAPSHOT_ROOM,
             )
         )
@@ -274,6 +278,8 @@ class Session:
         if run is not None and delivery.stream_seq <= run.snapshot.applied_seq:
             return []
         before = run.snapshot.status if run is not None else ""
+        if run is None:
+            self._observer.arrives(event, delivery)
         try:
             outcome = self._machine.apply(
                 run, event, delivery.stream_seq, delivery.timestamp_ns, time.time_ns()
@@ -293,6 +299,7 @@ class Session:
         if outcome.run is None:
             return []
         self._tell(outcome.run.snapshot, before)
+        self._observer.applied(outcome.run, event, before)
         outcome.run.snapshot.applied_seq = delivery.stream_seq
         self._runs[run_id] = self._dirty[run_id] = outcome.run
         return await self._effects(outcome.effects)
@@ -306,6 +313,7 @@ class Session:
                     before=before,
                     after=snapshot.status,
                     error=snapshot.error,
+                    trace_parent=snapshot.trace_parent,
                 )
             )
 
@@ -322,6 +330,7 @@ class Session:
             elif isinstance(effect, fx.DropWaiters):
                 self._waiter_writes += self._waiters.drop(effect)
             else:
+                self._observer.asked(effect)
                 messages += stored(effect, self._stores)
                 core = told(effect, self._stores.bus.max_payload)
                 if core is not None:
@@ -362,10 +371,11 @@ class Session:
 
     async def _flush(self, flush: _Flush) -> None:
         """Snapshots come last: what they say has happened is stored by then."""
-        publisher = self._stores.publisher
+        publisher, began = self._stores.publisher, time.monotonic()
         await self._lease.check()
         self._timers.stored(await publisher.publish_all(self._fence.sealed(flush.messages)))
         acks = await publisher.publish_all(flush.snapshots)
+        self._observer.saved(time.monotonic() - began, self._flow)
         for run, ack in zip(flush.runs, acks, strict=True):
             self._snapshots.stored(run.id, ack.seq)
             if run.terminal and run.id not in self._dirty:

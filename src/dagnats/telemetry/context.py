@@ -6,6 +6,9 @@ import re
 import secrets
 
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+TRACEPARENT = "traceparent"
+"""The header that carries a context, in NATS in lower case."""
+
 SAMPLED = "01"
 LENGTH = 55
 """Characters of a context of version 00."""

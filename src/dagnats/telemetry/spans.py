@@ -27,6 +27,9 @@ from dagnats.telemetry.context import (
 TRACES_PER_SECOND = 20.0
 """Traces this process begins a second, on average; those begun elsewhere are followed anyway."""
 
+SERVER = "dagnats"
+"""The service of spans that a server makes."""
+
 BURST = 100
 """Traces it may begin at once after a quiet time."""
 
@@ -46,12 +49,10 @@ class Tracer:
     """Makes spans.
 
     Attributes:
-        service: whose spans they are.
         sink: takes spans that have ended; ``None``: nobody does, and nothing is recorded.
     """
 
     def __init__(self) -> None:
-        self.service = "dagnats"
         self.sink: Callable[[Span], None] | None = None
         self._tokens = float(BURST)
         self._filled = time.monotonic()
@@ -72,10 +73,14 @@ class Tracer:
         """Whether spans of this trace are to be recorded."""
         return self.sink is not None and is_sampled(traceparent)
 
+    @staticmethod
+    def now() -> int:
+        """The time, ns since 1970."""
+        return time.time_ns()
+
     def emit(self, span: Span) -> None:
         """Hand on a span that has ended."""
         if self.sink is not None:
-            span.service = span.service or self.service
             self.sink(span)
 
     @contextlib.contextmanager
@@ -90,7 +95,7 @@ class Tracer:
             parent: context it belongs to; empty: a trace begins here.
             attributes: what it is about.
         """
-        opened = Open(name, kind, parent, attributes or {}, self._wanted(parent))
+        opened = Open(name, kind, parent, attributes or {}, recorded=self._wanted(parent))
         try:
             yield opened
         except Exception as error:
@@ -114,10 +119,18 @@ class Open:
     """
 
     def __init__(
-        self, name: str, kind: str, parent: str, attributes: dict[str, Value], recorded: bool
+        self,
+        name: str,
+        kind: str,
+        parent: str,
+        attributes: dict[str, Value],
+        *,
+        recorded: bool,
+        service: str = SERVER,
     ) -> None:
         self.recorded = recorded
         self.attributes = attributes
+        self._service = service
         self._name, self._kind, self._parent = name, kind, span_id_of(parent)
         self._start = time.time_ns()
         self._error = ""
@@ -144,6 +157,7 @@ class Open:
             attributes=self.attributes,
             status=ERROR if self._error else "",
             message=self._error[:1000],
+            service=self._service,
         )
 
 

@@ -7,6 +7,7 @@ a slow one holds no other up.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 

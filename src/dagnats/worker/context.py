@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
@@ -15,6 +16,9 @@ from dagnats.worker.outcome import Continue, Pause, TaskCancelled, seconds
 from dagnats.worker.values import decoder, encode_output
 
 T = TypeVar("T")
+
+_log = logging.getLogger("dagnats.worker.task")
+_log.setLevel(logging.INFO)
 
 MAX_SIGNAL_WAIT_S = 3_600.0
 """Longest wait for a signal, in seconds (``wire.md`` 6.3)."""
@@ -102,6 +106,14 @@ class _Context:
     def workflow(self) -> str:
         """Name of the workflow; empty if the engine did not say."""
         return self._payload.workflow_name
+
+    @property
+    def log(self) -> logging.Logger:
+        """A logger whose records ``dagnats logs`` shows with the run and step they are about.
+
+        So does what any other logger says while the task is worked on, if its level lets it.
+        """
+        return _log
 
     @property
     def attempt(self) -> int:

@@ -17,6 +17,7 @@ from dagnats.wire.publisher import Outgoing
 from dagnats.wire.puller import Delivery
 from dagnats.worker.context import Link, SyncTaskContext, TaskContext, Ticket
 from dagnats.worker.handler import Handler
+from dagnats.worker.observing import Observed, count_skipped
 from dagnats.worker.outbox import Outbox, Posted
 from dagnats.worker.outcome import (
     Completed,
@@ -130,10 +131,17 @@ class Execution(Ticket):
     async def _work(self) -> None:
         if self.cancelled or await self._was_cancelled():
             self.skipped = True
+            count_skipped(self._handler.task)
             self.delivery.ack()
             return
+        observed = Observed(self._handler.task, self.payload, self._services.worker_id)
         started = self._services.outbox.post(self._message(EventType.STEP_STARTED))
-        outcome = await self._execute()
+        try:
+            outcome = await self._execute()
+        except BaseException:
+            observed.ended(None)
+            raise
+        observed.ended(outcome)
         await self._settle(started, outcome)
         if self._thread is not None:
             await self._thread  # A plain handler that timed out still takes its place.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dagnats.errors import InvalidError
 from dagnats.model.codec import decode
 from dagnats.model.task import TaskPayload
+from dagnats.telemetry.context import TRACEPARENT
 from dagnats.wire.puller import Delivery, Puller
 from dagnats.worker.consumers import Consumer
 from dagnats.worker.execution import Execution, Services
@@ -134,4 +135,6 @@ def _decoded(delivery: Delivery) -> TaskPayload | None:
     if not payload.run_id or not payload.step_id:
         log.warning("dropped message %d of the queue: no run or step", delivery.stream_seq)
         return None
+    if delivery.headers:
+        payload.traceparent = delivery.header(TRACEPARENT) or payload.traceparent
     return payload

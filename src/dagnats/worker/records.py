@@ -10,6 +10,7 @@ from dagnats.model.codec import encode
 from dagnats.model.event import Event, EventType
 from dagnats.model.task import TaskPayload
 from dagnats.model.times import format_time
+from dagnats.telemetry.context import TRACEPARENT
 from dagnats.wire import msgids, subjects
 from dagnats.wire.publisher import Outgoing
 
@@ -40,9 +41,9 @@ def event_message(
         worker_id=worker_id,
         attempt_number=number,
     )
-    return Outgoing(
-        subjects.history(payload.run_id), encode(event), _msg_id(kind, payload, number, queued_ns)
-    )
+    headers = {TRACEPARENT: payload.traceparent} if payload.traceparent else {}
+    msg_id = _msg_id(kind, payload, number, queued_ns)
+    return Outgoing(subjects.history(payload.run_id), encode(event), msg_id, headers)
 
 
 def _msg_id(kind: EventType, payload: TaskPayload, number: int, queued_ns: int) -> str:

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from dagnats.errors import DagnatsError
+from dagnats.runtime.telemetry.exporter import Telemetry
 from dagnats.wire.connection import ConnectOptions, connect
 from dagnats.wire.puller import Puller
 from dagnats.worker import consumers
@@ -20,6 +21,7 @@ from dagnats.worker.execution import Execution
 from dagnats.worker.handler import Handler
 from dagnats.worker.intake import Intake
 from dagnats.worker.link import WorkerLink
+from dagnats.worker.observing import SERVICE
 from dagnats.worker.watchdog import Watchdog
 
 log = logging.getLogger("dagnats.worker")
@@ -38,7 +40,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         handlers: one per task type and group.
         concurrency: how many tasks run at once in the whole worker.
         grace_s: how long running tasks may take to end when the worker stops.
-
+        telemetry: whether its log, spans and metrics go to TELEMETRY.
     """
 
     options: ConnectOptions
@@ -47,6 +49,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     handlers: Sequence[Handler]
     concurrency: int
     grace_s: float
+    telemetry: bool = True
 
 
 class Serving:
@@ -234,10 +237,26 @@ async def serve(plan: Plan, stopping: asyncio.Event, ready: asyncio.Event) -> No
     """
     bus = await connect(plan.options)
     try:
-        serving = Serving(plan, WorkerLink(bus, plan.worker_id, plan.concurrency))
+        link = WorkerLink(bus, plan.worker_id, plan.concurrency)
+        serving = Serving(plan, link)
         await serving.open()
         tasks = ", ".join(handler.task for handler in plan.handlers)
-        log.info("worker %s serves %s", plan.worker_id, tasks)
-        await serving.work(stopping, ready)
+        async with _telemetry(link, plan.telemetry):
+            log.info("worker %s serves %s", plan.worker_id, tasks)
+            await serving.work(stopping, ready)
     finally:
         await bus.close()
+
+
+@contextlib.asynccontextmanager
+async def _telemetry(link: WorkerLink, wanted: bool) -> AsyncGenerator[None]:
+    """Log records, spans and metrics of the worker, sent while it serves."""
+    if not wanted:
+        yield
+        return
+    telemetry = Telemetry(link.stores, SERVICE)
+    telemetry.start()
+    try:
+        yield
+    finally:
+        await telemetry.stop()

@@ -50,6 +50,8 @@ class Worker:
         concurrency: how many tasks run at once in this worker, of all types together.
         grace: how long running tasks may take when the worker stops, in seconds or as
             ``timedelta``; those that take longer go back to the queue.
+        telemetry: send what its handlers log, its spans and its metrics to the server, where
+            ``dagnats logs`` and ``dagnats run trace`` show them.
 
     Raises:
         UsageError: a number makes no sense.
@@ -62,6 +64,7 @@ class Worker:
         name: str = "",
         concurrency: int = DEFAULT_CONCURRENCY,
         grace: float | timedelta = DEFAULT_GRACE_S,
+        telemetry: bool = True,
     ) -> None:
         self.worker_id = f"worker-{secrets.token_hex(8)}"
         self.name = name
@@ -69,6 +72,7 @@ class Worker:
         self._concurrency = _positive(concurrency, "concurrency")
         self._grace_s = seconds(grace, "grace")
         self._handlers: dict[str, Handler] = {}
+        self._telemetry = telemetry
         self._signals = 0
         self._stopping: asyncio.Event | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -191,6 +195,7 @@ class Worker:
             handlers=self.handlers,
             concurrency=self._concurrency,
             grace_s=self._grace_s,
+            telemetry=self._telemetry,
         )
         try:
             await serve(plan, self._stopping, ready or asyncio.Event())

@@ -5,6 +5,7 @@ from dagnats.cli.run import read
 from dagnats.cli.run import change
 from dagnats.cli.run import bulk
 from dagnats.cli.run import study
+from dagnats.cli.run import trace
 from dagnats.cli.run.app import app
 
-__all__ = ["app", "bulk", "change", "read", "start", "study"]
+__all__ = ["app", "bulk", "change", "read", "start", "study", "trace"]

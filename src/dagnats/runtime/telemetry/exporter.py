@@ -48,6 +48,7 @@ class Telemetry:
         self._also = also
         self._logs = Spool(stores.publisher, "telemetry logs")
         self._rest = Spool(stores.publisher, "telemetry")
+        self._before: Callable[[Span], None] | None = None
         self._sent: dict[str, tuple[float, Any]] = {}
         self._keeper = Keeper("metrics", self._measure, log)
         foreign = service if service != "dagnats" else "server"
@@ -61,7 +62,8 @@ class Telemetry:
     def start(self) -> None:
         """Listen, and begin to send."""
         self._logger.addHandler(self._handler)
-        TRACER.service, TRACER.sink = self._service, self._take
+        # A worker may live in the process of a server, which goes on when the worker is gone.
+        self._before, TRACER.sink = TRACER.sink, self._take
         self._logs.start()
         self._rest.start()
         self._keeper.start()
@@ -70,7 +72,7 @@ class Telemetry:
         """Send what waits, unless that takes too long, and listen no more."""
         self._logger.removeHandler(self._handler)
         if TRACER.sink == self._take:
-            TRACER.sink = None
+            TRACER.sink = self._before
         await self._keeper.stop()
         await self._logs.stop()
         await self._rest.stop()

@@ -12,9 +12,12 @@ from msgspec import Raw, Struct
 
 from dagnats.model.codec import ABSENT, encode, raw
 from dagnats.model.event import Event, EventType
+from dagnats.model.spans import RUN_ID, Value
 from dagnats.model.times import format_time
 from dagnats.model.trigger import TriggerDef, TriggerEnvelope, TriggerFire
+from dagnats.telemetry.context import TRACEPARENT
 from dagnats.telemetry.metrics import METRICS
+from dagnats.telemetry.spans import TRACER, Open
 from dagnats.wire import msgids, subjects
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.stores import Stores
@@ -55,8 +58,8 @@ class Fire(Struct, frozen=True, kw_only=True):
     data: Raw = ABSENT
     trace_parent: str = ""
 
-    def start(self) -> Outgoing:
-        """The message that starts the run."""
+    def start(self, trace_parent: str = "") -> Outgoing:
+        """The message that starts the run, within the trace given."""
         envelope = TriggerEnvelope(
             trigger=self.kind,
             source=self.trigger.id,
@@ -69,9 +72,9 @@ class Fire(Struct, frozen=True, kw_only=True):
             run_id=self.run_id,
             timestamp=format_time(self.at),
             payload=raw(envelope),
-            trace_parent=self.trace_parent,
+            trace_parent=trace_parent,
         )
-        headers = {"traceparent": self.trace_parent} if self.trace_parent else {}
+        headers = {TRACEPARENT: trace_parent} if trace_parent else {}
         return Outgoing(subjects.history(self.run_id), encode(event), self.msg_id, headers)
 
     def record(self, now: int) -> Outgoing:
@@ -84,6 +87,19 @@ class Fire(Struct, frozen=True, kw_only=True):
             fired_at=format_time(now),
         )
         return fire_message(fire, self.msg_id)
+
+
+def _span(fire: Fire) -> Open:
+    """The span of a fire: within the trace of what caused it, else perhaps the first of one."""
+    about: dict[str, Value] = {
+        RUN_ID: fire.run_id,
+        "trigger_id": fire.trigger.id,
+        "trigger_source": fire.kind,
+        "workflow_id": fire.trigger.workflow_id,
+    }
+    parent = fire.trace_parent
+    recorded = TRACER.follows(parent) if parent else TRACER.samples()
+    return Open("trigger.fire", "producer", parent, about, recorded=recorded)
 
 
 def fire_message(fire: TriggerFire, start_id: str) -> Outgoing:
@@ -132,12 +148,15 @@ class Firing:
         Raises:
             PublishError: not everything was stored; to repeat it is harmless.
         """
-        starts = [fire.start() for fire in fires]
+        opened = [_span(fire) for fire in fires]
+        starts = [fire.start(span.traceparent) for fire, span in zip(fires, opened, strict=True)]
         records = [fire.record(now) for fire in fires]
         acks = await self._stores.publisher.publish_all([*starts, *records, *more])
         fresh = [not ack.duplicate for ack in acks[: len(starts)]]
-        for fire, new in zip(fires, fresh, strict=True):
+        for fire, span, new in zip(fires, opened, fresh, strict=True):
             if new:
+                if span.recorded:
+                    TRACER.emit(span.closed())
                 FIRINGS.add(1, fire.kind, "fired")
                 about = {"trigger_id": fire.trigger.id, "run_id": fire.run_id}
                 level = logging.INFO if fire.kind in _RARE else logging.DEBUG
