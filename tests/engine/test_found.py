@@ -137,3 +137,33 @@ def test_a_sticky_run_that_leaves_its_worker_lets_go_of_it() -> None:
     bindings = [effect.worker_id for effect in world.other if isinstance(effect, BindWorker)]
     assert bindings == ["w1", ""]
     assert world.tasks[-1].worker == ""
+
+
+@pytest.mark.parametrize("action", ["skip", "complete"])
+def test_a_handler_that_ends_after_its_step_was_overridden_changes_nothing_more(
+    action: str,
+) -> None:
+    """Else the children would wait for one parent less, and begin before the others ended."""
+    world = World(flow(step("a", on_failure="h"), step("b"), step("j", "a", "b"), step("h")))
+    world.start("w")
+    world.fail()
+    override(world, "a", action)
+    world.tasks.rotate(-[task.payload.step_id for task in world.tasks].index("h"))
+    world.complete()
+    assert world.state("a").status == {"skip": "skipped", "complete": "completed"}[action]
+    assert [task.payload.step_id for task in world.tasks] == ["b"]
+    world.complete()
+    world.complete()
+    assert world.status() == "completed"
+
+
+def test_what_is_being_undone_cannot_be_overridden() -> None:
+    """No forward step moves during a saga, by hand neither."""
+    world = World(flow(step("a", compensate="ua"), step("b", "a", compensate="ua"), step("ua")))
+    world.start("w")
+    world.complete()
+    world.fail()
+    override(world, "b", "complete")
+    assert world.state("b").status == "failed"
+    world.complete()
+    assert world.status() == "compensated"

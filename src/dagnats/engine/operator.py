@@ -58,10 +58,17 @@ def override(turn: Turn) -> None:
     if payload is None or turn.run.step(step_id) is None:
         return
     action, status = _ACTIONS.get(payload.action), turn.run.state(step_id).status
-    # Handlers and compensators have a place in the run only while they are under way.
-    idle = step_id in turn.run.plan.aux and status not in ACTIVE_STEP
-    if action is not None and status not in DONE_STEP and not idle:
+    if action is not None and status not in DONE_STEP and _has_a_say(turn, step_id):
         action(turn, step_id, payload)
+
+
+def _has_a_say(turn: Turn, step_id: str) -> bool:
+    """Handlers and compensators have a place in the run while they are under way, others until
+    what they did is being undone.
+    """
+    if step_id in turn.run.plan.aux:
+        return turn.run.state(step_id).status in ACTIVE_STEP
+    return not turn.run.snapshot.saga_step
 
 
 def _complete(turn: Turn, step_id: str, payload: OverridePayload) -> None:

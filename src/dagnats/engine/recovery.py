@@ -43,7 +43,9 @@ def aux_completed(turn: Turn, step_id: str) -> None:
         _compensate_next(turn)
         return
     context = decode(bytes(turn.run.state(step_id).input) or b"{}", FailureContext)
-    if context.failed_step in turn.run.plan.steps:
+    failed = turn.run.snapshot.steps.get(context.failed_step)
+    # Unless somebody has completed or skipped it by hand meanwhile.
+    if failed is not None and failed.status == StepStatus.FAILED:
         _recover(turn, context.failed_step)
     _handle_next(turn, step_id)
 
