@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from dagnats.errors import AmbiguousError, InvalidError, NotFoundError, UsageError
 from dagnats.model.run import RunStatus, WorkflowRun
-from dagnats.model.times import SECOND, read_time
+from dagnats.model.times import MILLISECOND, read_time
 from dagnats.model.workflow import StepDef, WorkflowDef
 from dagnats.services.infos import subject_counts
 from dagnats.services.session import Session
@@ -24,7 +24,7 @@ RUN_PREFIX = "run."
 MIN_PREFIX = 8
 """The shortest prefix of a run id that is looked for (``cli.md`` 1.9)."""
 
-CLOCK_SLACK = SECOND
+CLOCK_SLACK = 250 * MILLISECOND
 """How much further a run's ``created_at`` may lie after the time NATS stored its snapshot than has
 been seen so far: clocks differ, and those who start runs have one of their own."""
 

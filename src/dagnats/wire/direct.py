@@ -26,29 +26,53 @@ PAGE = 1024
 """Messages asked for at once: few at first, since many readers stop early."""
 
 
+_MESSAGE = b"NATS/1.0\r\n"
+
+
 class Stored:
-    """A message with its headers, those that tell its place in the stream included."""
+    """A message and its place in the stream; its headers are looked at when they are asked for."""
 
-    __slots__ = ("data", "headers")
+    __slots__ = ("_block", "data")
 
-    def __init__(self, data: bytes, headers: dict[str, str]) -> None:
+    def __init__(self, data: bytes, block: bytes) -> None:
         self.data = data
-        self.headers = headers
+        self._block = block
 
     @property
     def subject(self) -> str:
         """What it was published on."""
-        return self.headers["Nats-Subject"]
+        return self._last(b"\r\nNats-Subject:")
 
     @property
     def seq(self) -> int:
         """Its place in the stream."""
-        return int(self.headers["Nats-Sequence"])
+        return int(self._last(b"\r\nNats-Sequence:"))
 
     @property
     def timestamp_ns(self) -> int:
         """When it was stored, ns since 1970; 0 if that cannot be read."""
-        return read_time(self.headers.get("Nats-Time-Stamp", "")) or 0
+        return read_time(self._last(b"\r\nNats-Time-Stamp:")) or 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """All of them."""
+        lines = self._block.decode(errors="replace").split("\r\n")
+        pairs = (line.partition(":") for line in lines[1:])
+        return {key: value.strip() for key, colon, value in pairs if colon}
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is such a header."""
+        return b"\r\n%s:" % name in self._block
+
+    def _last(self, start: bytes) -> str:
+        # The server's own headers come after those of the message, which cannot pretend to be them.
+        at = self._block.rfind(start)
+        if at < 0:
+            return ""
+        begin = at + len(start)
+        return (
+            self._block[begin : self._block.find(b"\r\n", begin)].decode(errors="replace").strip()
+        )
 
 
 async def fetch(bus: Bus, stream: str, body: dict[str, Any]) -> list[Stored]:
@@ -62,10 +86,11 @@ async def fetch(bus: Bus, stream: str, body: dict[str, Any]) -> list[Stored]:
 
     def receive(subject: str, reply: str, data: bytes, block: bytes) -> None:
         del subject, reply
-        headers = None if ended.done() else _headers(block)
-        if headers is not None:
-            found.append(Stored(data, headers))
-        elif not ended.done():
+        if ended.done():
+            return
+        if block.startswith(_MESSAGE):
+            found.append(Stored(data, block))
+        else:  # The status with which an answer ends.
             ended.set_result(None)
 
     inbox = bus.nc.new_inbox()
@@ -87,16 +112,6 @@ async def _answered(ended: asyncio.Future[None], found: list[Stored], stream: st
         await asyncio.wait({ended}, timeout=ANSWER_S)
         if not ended.done() and len(found) == before:
             raise UnreachableError(f"no answer from {stream}: timed out")
-
-
-def _headers(block: bytes) -> dict[str, str] | None:
-    """The headers of a message; ``None`` for the status with which an answer ends."""
-    lines = block.decode(errors="replace").split("\r\n")
-    if lines[0] != "NATS/1.0":
-        return None
-    # The server's own come after those of the message, so these cannot pretend to be them.
-    pairs = (line.partition(":") for line in lines[1:])
-    return {key: value.strip() for key, colon, value in pairs if colon}
 
 
 async def walk(

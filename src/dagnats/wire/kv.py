@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 
 from dagnats.errors import ConflictError, InvalidError, UnreachableError
 from dagnats.model.codec import decode, encode
+from dagnats.model.times import read_time
 from dagnats.wire.connection import Bus
 from dagnats.wire.direct import Stored, fetch, walk
 from dagnats.wire.errors import MissingError
@@ -325,10 +326,16 @@ class Bucket(Generic[T]):
         headers = msg.headers or {}
         if headers.get("Status"):
             return None
-        return self._entry(Stored(msg.data, headers))
+        gone = headers.get("KV-Operation") in ("DEL", "PURGE")
+        return Entry(
+            headers["Nats-Subject"][len(self._prefix) :],
+            None if gone else msg.data,
+            int(headers["Nats-Sequence"]),
+            read_time(headers.get("Nats-Time-Stamp", "")) or 0,
+        )
 
     def _entry(self, stored: Stored) -> Entry[bytes | None]:
-        gone = stored.headers.get("KV-Operation") in ("DEL", "PURGE")
+        gone = stored.has(b"KV-Operation")  # DEL or PURGE; nothing else is ever marked.
         return Entry(
             stored.subject[len(self._prefix) :],
             None if gone else stored.data,
