@@ -33,6 +33,7 @@ from dagnats.services.documents import SECRET
 from dagnats.services.events import PublishedEvent
 from dagnats.services.run_diff import RunDiff
 from dagnats.services.run_events import RunEvent
+from dagnats.services.run_trace import SpanRow
 from dagnats.services.run_steps import Decided, Overridden
 from dagnats.services.runs import Retried, Signalled, Started
 from dagnats.services.singletons import ReleasedLock, SingletonRow
@@ -72,6 +73,7 @@ OUTPUTS: dict[str, tuple[Any, ...]] = {
     "run retry-all": (reports.RetriedRuns,),
     "run show": (WorkflowRun,),
     "run why": (reports.Why,),
+    "run trace": (list[SpanRow],),
     "run diff": (RunDiff,),
     "step complete": (Overridden,),
     "step fail": (Overridden,),

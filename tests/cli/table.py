@@ -48,6 +48,7 @@ LINES = {
     "run retry-all": "--workflow={failing} --mode=rerun",
     "run show": "{run}",
     "run why": "{live}",
+    "run trace": "{run}",
     "run diff": "{run} {run}",
     "step complete": "{live} a --reason=test --yes",
     "step fail": "{live} a --reason=test --yes",
