@@ -8,6 +8,7 @@ Documents of any size are bounded: text beyond :data:`LARGEST` is not parsed, at
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import msgspec
@@ -140,13 +141,17 @@ class JsonTree:
         elif node.holds:
             self._open ^= {node.path}
 
-    def open_all(self, root: Path = ()) -> None:
-        """Open everything below a node, as far as a reader could ever scroll."""
-        for opened, (path, value) in enumerate(walk(root, self.at(root))):
-            if opened > SEARCHED // 10:
-                return
-            if _is_node(value):
+    def open_all(self, root: Path = ()) -> bool:
+        """Open everything below a node, as far as a reader could ever scroll.
+
+        Returns:
+            Whether anything was closed before.
+        """
+        before = len(self._open)
+        for path, value in islice(walk(root, self.at(root)), SEARCHED // 10):
+            if Node(path, value).holds:
                 self._open.add(path)
+        return len(self._open) > before
 
     def close_all(self) -> None:
         """Close everything but the root."""

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from dagnats.services.run_events import run_events
-from dagnats.services.run_query import find_run
 from dagnats.services.run_watch import wait_run
 from dagnats.services.runs import start_run
 from dagnats.services.session import Session
@@ -37,9 +35,7 @@ def started(session: Session, workflow: Register) -> Run:
 
 async def waits(session: Session, run_id: str, step_id: str, status: str = "running") -> None:
     async def there() -> bool:
-        events = await run_events(session, run_id)
-        if not any(event.step_id == step_id for event in events):
-            return False
-        return (await find_run(session, run_id)).steps[step_id].status == status
+        entry = await session.stores.runs.get(f"run.{run_id}")
+        return entry is not None and entry.value.steps[step_id].status == status
 
     await eventually(there)

@@ -95,7 +95,7 @@ async def test_every_moment_of_the_past_can_be_seen(
         await ui.press("[")
         assert view.state.position == len(events) - 1
         await ui.sees("AS OF EVENT")
-        await ui.sees("(not yet)")
+        await ui.sees("not yet")
         await ui.press("(")
         assert view.state.position == 1
         for count in range(1, len(events)):
@@ -105,9 +105,6 @@ async def test_every_moment_of_the_past_can_be_seen(
             assert f"at:{count}" in ui.screen()[-2]
             await ui.press("]")
         assert view.state.live
-        await ui.press("{")
-        place = view.state.position or view.state.total
-        assert events[place - 1].type in ("workflow.failed", "step.failed")
         await ui.press("{")
         assert events[view.state.position - 1].type == "step.failed"
         await ui.press("}")
@@ -163,16 +160,15 @@ async def test_a_document_folds_and_is_searched(console: Any, started: Run) -> N
         await ui.press("enter")
         view = ui.app.view
         assert view.inspector.has_focus
-        before = len(view.inspector.rows)
-        await ui.press("X")
-        assert len(view.inspector.rows) > before
-        await ui.press("X")
-        assert len(view.inspector.rows) < before + 1
+        sizes = [len(view.inspector.rows)]
+        for _ in range(2):
+            await ui.press("g", "j", "X")
+            sizes.append(len(view.inspector.rows))
+        assert sizes == [3, 7, 2]
         await ui.press("/")
         await ui.type("needle")
         await ui.press("enter")
         assert view.inspector.hits == 2
-        await ui.press("tab", "tab")
         view.inspector.focus()
         await ui.press("n")
         first = view.inspector.current.key
@@ -210,19 +206,20 @@ async def test_maps_and_fans_open(console: Any, started: Run, workflow: Register
         assert len(picture.rows) == 16
         await ui.press("x")
         assert len(picture.rows) == 4
-        await ui.press("t")
         assert any("w3" in row for row in rows(ui, "inspector"))
 
 
 async def test_failed_steps_are_found(console: Any, started: Run) -> None:
-    fix = step("fix")
-    bad = [step(f"b{at}", "a", task="bad", on_failure="fix") for at in range(2)]
-    run_id = await started("w", step("a"), *bad, fix, step("c", "a", task="bad"))
+    run_id = await started("w", *FAILING)
     async with console(f"run {run_id}") as ui:
-        await ui.press("g", "n")
-        assert cursor(ui) == "c"
+        await ui.press("g")
+        assert cursor(ui) == ""
+        await ui.press("n")
+        assert cursor(ui) == "b"
         await ui.press("n")
         await ui.sees("no other failed step")
+        await ui.press("G", "N")
+        assert cursor(ui) == "b"
 
 
 async def test_zoom_and_ghosts(console: Any, started: Run) -> None:
@@ -315,7 +312,7 @@ async def test_what_is_under_the_cursor_is_copied(
         await ui.press("g")
         ui.app.act_by_id("run.tab.input")
         ui.app.view.inspector.focus()
-        await ui.press("X", "j", "y", "v", "y", "p", "y", "I")
+        await ui.press("j", "y", "v", "y", "p", "y", "I")
         assert copied[5:] == ["ada", "who.name", '{"who":{"name":"ada"}}']
         ui.app.view.events.focus()
         await ui.press("y", "n", "y", "c")

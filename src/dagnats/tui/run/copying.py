@@ -24,10 +24,10 @@ def command_of(screen: RunScreen) -> str:
     if not state.live:
         seq = state.history.events[(state.position or 1) - 1].seq
         return shell("run", "show", state.run_id, f"--at-seq={seq}")
-    if screen.events.has_focus:
+    if screen.pane == "events":
         more = [f"--step={screen.events.step}"] if screen.events.step else []
         return shell("run", "events", state.run_id, *more)
-    if screen.inspector.has_focus and screen.inspector.tab == "logs":
+    if screen.pane == "inspector" and screen.inspector.tab == "logs":
         return shell("logs", f"--run={state.run_id}")
     return shell("run", "inspect", state.run_id)
 
@@ -51,7 +51,7 @@ def copies_of(screen: RunScreen) -> list[Copy]:
 
 
 def _under_cursor(screen: RunScreen) -> list[Copy]:
-    if screen.events.has_focus and screen.events.current is not None:
+    if screen.pane == "events" and screen.events.current is not None:
         event = screen.state.history.events[screen.events.current - 1]
         return [Copy("v", "payload", event.data), Copy("n", "sequence", str(event.seq))]
     item = screen.inspector.current

@@ -108,9 +108,7 @@ def _retries(screen: RunScreen) -> list[Action]:
             lambda found: deeds.rerun(found, edited=True),
             _no_rerun,
         ),
-        change(
-            "dead", "d", "replay", "Replay: the run goes on", _replay, _no_letter
-        ),
+        change("dead", "d", "replay", "Replay: the run goes on", _replay, _no_letter),
         change(
             "deadedit",
             "D",

@@ -78,6 +78,8 @@ class EventList(Table[int]):
     def _nothing(self) -> str:
         if self.text or self.step:
             return "no event like that; esc shows all"
+        if self.state.problem or self.state.view is None:
+            return ""
         return "the events of this run are gone, or not read yet"
 
     def only(self, text: str = "", step: str = "") -> None:
@@ -146,7 +148,7 @@ class EventList(Table[int]):
         tries = f"{self.look.glyph('tries')}{number}" if number > 1 else ""
         row.gap().add(tries, "faint" if late else "retry", width=3).gap()
         if late:
-            return row.add("(not yet)", "faint")
+            return row.add("not yet", "faint")
         detail = detail_of(event)
         if detail:
             return row.add(detail, "bad" if role == "bad" else "muted")

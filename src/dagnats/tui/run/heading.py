@@ -18,7 +18,10 @@ NAMED = 4
 def heading_lines(state: RunState, look: Look, width: int) -> list[Line]:
     """The two lines above the picture."""
     if state.view is None:
-        return [Line().gap().add(state.run_id[:8], "accent bold").gap().add("reading…", "muted")]
+        row = Line().gap()
+        if state.problem:
+            return [row.add(state.problem, "bad", most=width - 2)]
+        return [row.add(state.run_id[:8], "accent bold").gap().add("reading…", "muted")]
     return [_first(state, look, width), _second(state, look).clip(width)]
 
 

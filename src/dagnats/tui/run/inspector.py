@@ -158,16 +158,12 @@ class Inspector(Table[Item]):
             self.refill()
 
     def open_all(self) -> None:
-        """Open everything below the node under the cursor."""
+        """Open everything below the node under the cursor; if it is open, close everything."""
         item = self.current
         if self.doc is not None and item is not None:
-            self.doc.open_all(item.node.path if item.node and not item.node.more else ())
-            self.refill()
-
-    def close_all(self) -> None:
-        """Close everything."""
-        if self.doc is not None:
-            self.doc.close_all()
+            root = item.node.path if item.node is not None and not item.node.more else ()
+            if not self.doc.open_all(root):
+                self.doc.close_all()
             self.refill()
 
     def search(self, text: str) -> None:

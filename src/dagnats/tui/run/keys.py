@@ -32,7 +32,7 @@ def _looking(screen: RunScreen) -> list[Action]:
     def see(name: str, key: str, label: str, title: str, run: Callable[[], object]) -> Action:
         return Action(id=f"run.{name}", keys=(key,), label=label, title=title, run=run)
 
-    inside = screen.inspector.has_focus and screen.inspector.doc is not None
+    inside = screen.pane == "inspector" and screen.inspector.doc is not None
     what = "hit" if inside else "failed step"
     return [
         Action(
@@ -62,9 +62,7 @@ def _looking(screen: RunScreen) -> list[Action]:
         ),
         see("tab", "t", "tab", "Next tab of the inspector", screen.turn_tab),
         see("open", "x", "", "Open or close what is below", lambda: _toggle(screen)),
-        see(
-            "openall", "X", "", "Open the whole document, or close it", lambda: _toggle_all(screen)
-        ),
+        see("openall", "X", "", "Open the whole document, or close it", screen.inspector.open_all),
         see("ghosts", "b", "", "Show or hide the usual durations", lambda: _ghosts(screen)),
         see("zoom", "z", "", "Give this pane everything, or share", screen.zoom),
         see("only", "f", "", "Only events of this step, or all", lambda: _only(screen)),
@@ -83,18 +81,10 @@ def _looking(screen: RunScreen) -> list[Action]:
 
 
 def _toggle(screen: RunScreen) -> None:
-    if screen.inspector.has_focus:
+    if screen.pane == "inspector":
         screen.inspector.toggle()
     elif screen.row is not None and screen.row.opens:
         screen.toggle_row(screen.row)
-
-
-def _toggle_all(screen: RunScreen) -> None:
-    inspector = screen.inspector
-    before = len(inspector.rows)
-    inspector.open_all()
-    if len(inspector.rows) == before:
-        inspector.close_all()
 
 
 def _ghosts(screen: RunScreen) -> None:
@@ -109,7 +99,7 @@ def _only(screen: RunScreen) -> None:
 
 
 def _next(screen: RunScreen, step: int) -> None:
-    if screen.inspector.has_focus and screen.inspector.doc is not None:
+    if screen.pane == "inspector" and screen.inspector.doc is not None:
         screen.inspector.next_hit(step)
         return
     rows, at = screen.picture.rows, screen.picture.cursor

@@ -40,6 +40,7 @@ class RunScreen(View):
     Attributes:
         state: what is known of it, and which moment is shown.
         zoomed: the pane that has everything; empty: none.
+        pane: the pane that has the focus, or had it before the filter was opened.
         lower: the lower pane that a narrow terminal shows.
     """
 
@@ -49,6 +50,7 @@ class RunScreen(View):
         super().__init__()
         self.state = RunState("", lambda: 0)
         self.zoomed = ""
+        self.pane = "picture"
         self.lower = "inspector"
         self.reader: Reader | None = None
         self._step = ""
@@ -96,15 +98,12 @@ class RunScreen(View):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A narrow terminal shows the lower pane that has, or had, the focus."""
-        name = event.widget.id
-        if name in ("run-events", "run-inspector"):
-            self.lower = name.removeprefix("run-")
-            if self.zoomed and self.zoomed != self.lower:
-                self.zoomed = ""
-            self.lay_out()
-        elif name == "run-picture" and self.zoomed not in ("", "picture"):
+        self.pane = (event.widget.id or "").removeprefix("run-")
+        if self.pane in ("events", "inspector"):
+            self.lower = self.pane
+        if self.zoomed and self.zoomed != self.pane:
             self.zoomed = ""
-            self.lay_out()
+        self.lay_out()
 
     def first_focus(self) -> Widget | None:
         """The picture."""
@@ -118,7 +117,7 @@ class RunScreen(View):
         at = terms.get("at", "")
         self._at = int(at) if at.isascii() and at.isdigit() else None
         self._step = terms.get("step", "")
-        self._placed = False
+        self._placed = self._placed and not self._step
         ref = address.ids[0] if address.ids else "last"
         if self.state.run_id and self.state.run_id.startswith(ref):
             self._changed()
@@ -144,12 +143,8 @@ class RunScreen(View):
 
     def _missing(self, error: DagnatsError) -> None:
         self.loaded = True
-        words = [(error.message, "bad"), (error.hint, "muted")]
-        self.picture.empty = lambda width: [
-            Line().gap(3).add(text, role, most=width - 3) for text, role in words
-        ]
-        self.lay_out()
-        self.repaint_all()
+        self.state.problem = f"{error.message}{f'; {error.hint}' if error.hint else ''}"
+        self.refill()
 
     def address(self) -> Address:
         """The run, the step under the cursor, and the moment."""
@@ -187,7 +182,7 @@ class RunScreen(View):
 
     def filter(self, text: str) -> None:
         """Find text in the document if that pane has the focus, else among the events."""
-        if self.inspector.has_focus and self.inspector.doc is not None:
+        if self.pane == "inspector" and self.inspector.doc is not None:
             self.inspector.search(text)
             self.facts.repaint()
         else:
@@ -208,7 +203,11 @@ class RunScreen(View):
     def refill(self) -> None:
         """Take over what is known into every pane."""
         state = self.state
-        if state.view is None or not self.is_attached:
+        if not self.is_attached:
+            return
+        if state.view is None:
+            self.lay_out()
+            self.repaint_all()
             return
         width = self.picture.size.width or self.size.width
         self.picture.show(state.rows(layout_of(state, width).lanes))
@@ -224,7 +223,9 @@ class RunScreen(View):
         view = self.state.view
         failed = view.run.failed_step if view else ""
         known = {row.key for row in self.picture.rows}
-        wanted = self._step or (failed if failed in known else first_row(self.picture.rows))
+        wanted = self._step or (
+            failed if failed and failed in known else first_row(self.picture.rows)
+        )
         if not self.picture.move_to_key(wanted):
             self.picture.move_to(0)
 
@@ -318,9 +319,7 @@ class RunScreen(View):
 
     def zoom(self) -> None:
         """Give the focused pane everything, or share again."""
-        focused = (self.screen.focused.id or "") if self.screen.focused else ""
-        pane = focused.removeprefix("run-") if focused.startswith("run-") else "picture"
-        self.zoomed = "" if self.zoomed else pane
+        self.zoomed = "" if self.zoomed else self.pane
         self.refill()
 
     def actions(self) -> list[Action]:

@@ -28,6 +28,7 @@ class RunState:
     Attributes:
         view: the run as it is now; ``None`` until it is read.
         history, tracks: its events, and what they say of its steps.
+        problem: why there is nothing to show.
         position: how many events had happened at the moment shown; ``None``: it is now.
         opened: keys of the rows whose parts are shown.
         version: grows with every change of anything above.
@@ -43,6 +44,7 @@ class RunState:
         self.position: int | None = None
         self.opened: frozenset[str] = frozenset()
         self.baseline: Baseline | None = None
+        self.problem = ""
         self.ghosts = True
         self.dead: list[DeadLetter] = []
         self.version = 0
@@ -109,7 +111,7 @@ class RunState:
         at = self.total if self.position is None else self.position
         places = self.tracks.failures if direction > 0 else reversed(self.tracks.failures)
         for place in places:
-            if (place - at) * direction > 0 or (self.live and place == at and direction < 0):
+            if (place - at) * direction > 0:
                 self.travel(place)
                 return True
         return False

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from textual import events
 from textual.app import ComposeResult
 from textual.widgets import Input, TextArea
 
@@ -110,6 +111,15 @@ class Prompt(Sheet[str]):
             self.dismiss(text)
 
 
+class Area(TextArea):
+    """Where a document is edited; esc closes the dialog instead of moving the focus."""
+
+    def on_key(self, event: events.Key) -> None:
+        """Leave esc to the dialog."""
+        if event.key == "escape":
+            event.prevent_default()
+
+
 class Editor(Sheet[str]):
     """A document, JSON by default.
 
@@ -139,7 +149,7 @@ class Editor(Sheet[str]):
         """The document."""
         if self._about is not None:
             yield Fixed(self._about, id="about")
-        area = TextArea(self._value, id="text", show_line_numbers=True, tab_behavior="indent")
+        area = Area(self._value, id="text", show_line_numbers=True, tab_behavior="indent")
         area.cursor_blink = False
         yield area
 
