@@ -90,11 +90,10 @@ def status_of(number: int) -> str:
     return "failed" if number % 13 == 0 else "completed"
 
 
-async def fill(url: str, count: int) -> None:
-    """Write runs, the oldest first."""
+async def fill(url: str, count: int, now: int) -> None:
+    """Write runs, the oldest first, the newest begun at a time."""
     bus = await connect(ConnectOptions(url=url))
     await provision(bus)
-    now = time.time_ns()
     for number in reversed(range(count)):
         run = snapshot(number, status_of(number), now - number * SECOND)
         await bus.publish(f"$KV.workflow_runs.run.{run.run_id}", encode(run))
@@ -103,7 +102,7 @@ async def fill(url: str, count: int) -> None:
     await bus.close()
 
 
-async def flood(url: str, rate: int, seconds: float) -> None:
+async def flood(url: str, rate: int, seconds: float, now: int) -> None:
     """Write snapshots of the newest runs, and new runs, at a rate."""
     bus = await connect(ConnectOptions(url=url))
     began, sent = time.monotonic(), 0
@@ -114,7 +113,7 @@ async def flood(url: str, rate: int, seconds: float) -> None:
             new = sent % 20 == 0
             number = 10_000_000 + sent if new else chance.randrange(200)
             status = chance.choice(("running", "completed", "failed"))
-            run = snapshot(number, status, time.time_ns() - (0 if new else number * SECOND))
+            run = snapshot(number, status, time.time_ns() if new else now - number * SECOND)
             await bus.publish(f"$KV.workflow_runs.run.{run.run_id}", encode(run))
         await asyncio.sleep(0.01)
     await bus.close()
@@ -264,9 +263,10 @@ async def server() -> AsyncIterator[EmbeddedServer]:
         await made.stop()
 
 
-def start_flood(url: str, rate: int, seconds: float) -> subprocess.Popen[bytes]:
+def start_flood(url: str, *numbers: float) -> subprocess.Popen[bytes]:
     """The flood as a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.console", "--flood", url, str(rate), str(seconds)]
+    words = ["--flood", url, *map(str, numbers)]
+    command = [sys.executable, "-m", "benchmarks.console", *words]
     return subprocess.Popen(command, preexec_fn=kernel_guard())  # noqa: PLW1509
 
 
@@ -274,7 +274,8 @@ async def main(stored: int, rate: int, seconds: float) -> None:
     """Fill, measure, print."""
     results: list[dict[str, Any]] = []
     async with server() as made:
-        await fill(made.url, stored)
+        now = time.time_ns()
+        await fill(made.url, stored, now)
         starts: list[float] = []
         for _ in range(5):
             terminal = Terminal("-s", made.url, ":runs")
@@ -291,7 +292,7 @@ async def main(stored: int, rate: int, seconds: float) -> None:
         quiet = meter.rss(terminal.pid)
         idle = usage(terminal, 8)
         results.append(describe("move, idle", moves(terminal, 100)))
-        flooding = start_flood(made.url, rate, seconds)
+        flooding = start_flood(made.url, rate, seconds, now)
         terminal.calm(2)
         burst = usage(terminal, 5)
         results.append(describe("move the cursor", moves(terminal, 200)))
@@ -317,9 +318,10 @@ if __name__ == "__main__":
     parser.add_argument("--stored", type=int, default=100_000)
     parser.add_argument("--rate", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--flood", nargs=3)
+    parser.add_argument("--flood", nargs=4)
     given = parser.parse_args()
     if given.flood:
-        asyncio.run(flood(given.flood[0], int(given.flood[1]), float(given.flood[2])))
+        url, rate, seconds, now = given.flood
+        asyncio.run(flood(url, int(rate), float(seconds), int(now)))
     else:
         asyncio.run(main(given.stored, given.rate, given.seconds))

@@ -190,6 +190,14 @@ def read_context(name: str, env: Mapping[str, str] = os.environ) -> ContextFile:
     return _checked(decode(data, ContextFile), name)
 
 
+def list_contexts(env: Mapping[str, str] = os.environ) -> list[str]:
+    """The names of the contexts there are."""
+    try:
+        return sorted(path.stem for path in _context_folder(env).glob("*.json"))
+    except OSError:
+        return []
+
+
 def _checked(context: ContextFile, name: str) -> ContextFile:
     for key in _UNSUPPORTED:
         if getattr(context, key):

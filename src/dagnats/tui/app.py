@@ -14,9 +14,10 @@ from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
-from dagnats.errors import DagnatsError, UnreachableError
+from dagnats.errors import DagnatsError, UnreachableError, UsageError
 from dagnats.model.times import SECOND
 from dagnats.services.address import Address, parse_address
+from dagnats.services.contexts import ConnectSettings, resolve
 from dagnats.services.session import Session
 from dagnats.tui import clipboard
 from dagnats.tui.actions import Action, by_key, effective
@@ -229,9 +230,23 @@ class Console(App[int], inherit_bindings=False):
         """Show another screen, and remember this one."""
         try:
             wanted = parse_address(address) if isinstance(address, str) else address
-            self.navigator.go(wanted)
+            if wanted.kind == "ctx":
+                self.in_background(self._switch(" ".join(wanted.ids)))
+            else:
+                self.navigator.go(wanted)
         except DagnatsError as error:
             self.report(f"{error.message}{f': {error.hint}' if error.hint else ''}", "bad")
+
+    async def _switch(self, context: str) -> None:
+        """Go to another server, named by a context of the ``nats`` tool or by its address."""
+        if not context:
+            raise UsageError("no context given", "such as :ctx staging; tab completes")
+        settings = ConnectSettings(server=context) if "://" in context else None
+        settings = settings or ConnectSettings(context=context)
+        resolve(settings)
+        await self.feed.switch(settings)
+        self.navigator.forget()
+        self.go("home")
 
     def back(self) -> None:
         """Return to the place before."""

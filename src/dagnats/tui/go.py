@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from dagnats.errors import DagnatsError
 from dagnats.services.address import parse_address
+from dagnats.services.contexts import list_contexts
 from dagnats.services.run_filter import KEYS
 from dagnats.tui import screens
 from dagnats.tui.actions import key_text
@@ -53,7 +54,13 @@ def candidates(app: Console, typed: str) -> list[Candidate]:
     """What is offered for what was typed, the best first."""
     if typed.startswith(">"):
         return _actions(app, typed[1:])[:SHOWN]
-    found = [*_exact(app, typed), *_screens(app, typed), *_runs(app, typed), *_flows(app, typed)]
+    found = [
+        *_exact(app, typed),
+        *_contexts(app, typed),
+        *_screens(app, typed),
+        *_runs(app, typed),
+        *_flows(app, typed),
+    ]
     return [*found, *_terms(typed), *_actions(app, typed)][:SHOWN]
 
 
@@ -68,6 +75,17 @@ def _exact(app: Console, typed: str) -> list[Candidate]:
 
 def _place(app: Console, address: str, note: str, kind: str = "screen") -> Candidate:
     return Candidate(address, note, kind, lambda: app.go(address), address)
+
+
+def _contexts(app: Console, typed: str) -> list[Candidate]:
+    word, _, rest = typed.strip().partition(" ")
+    if not word or not "ctx".startswith(word):
+        return []
+    return [
+        _place(app, f"ctx {name}", "another server", "context")
+        for name in list_contexts()
+        if rest in name
+    ]
 
 
 def _screens(app: Console, typed: str) -> list[Candidate]:

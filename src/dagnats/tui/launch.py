@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -47,25 +45,19 @@ class Launch(Struct, frozen=True, kw_only=True):
     name: str = ""
 
 
-@asynccontextmanager
-async def console(launch: Launch) -> AsyncGenerator[Console]:
+def console(launch: Launch) -> Console:
     """The application, not running yet.
 
     Raises:
         NotFoundError, InvalidError: the recording is none.
     """
     if launch.replay:
-        from dagnats.tui.replay import replayed
+        from dagnats.tui.replay import recorded_feed
 
-        async with replayed(Path(launch.replay)) as feed:
-            yield _app(launch, feed, RECORDED)
+        feed, read_only = recorded_feed(Path(launch.replay)), RECORDED
     else:
-        feed = Feed(launch.settings)
+        feed, read_only = Feed(launch.settings), launch.read_only
         feed.link.name = launch.name or feed.link.name
-        yield _app(launch, feed, launch.read_only)
-
-
-def _app(launch: Launch, feed: Feed, read_only: str) -> Console:
     return Console(
         feed,
         launch.address,
@@ -117,15 +109,14 @@ def demo(launch: Launch) -> int:
 
 
 async def _run(launch: Launch) -> int:
-    async with console(launch) as app:
-        if sys.platform != "win32" and "TEXTUAL_DRIVER" not in os.environ:
-            app.driver_class = PromptDriver
-        return await app.run_async(mouse=launch.mouse) or app.return_code or 0
+    app = console(launch)
+    if sys.platform != "win32" and "TEXTUAL_DRIVER" not in os.environ:
+        app.driver_class = PromptDriver
+    return await app.run_async(mouse=launch.mouse) or app.return_code or 0
 
 
 async def show(launch: Launch, width: int, height: int, *, colours: bool) -> str:
     """A view as text."""
     from dagnats.tui.printing import printed
 
-    async with console(launch) as app:
-        return await printed(app, width, height, colours=colours)
+    return await printed(console(launch), width, height, colours=colours)

@@ -119,6 +119,12 @@ class Navigator:
         elif by < 0 and self.root != "home":
             self.go(Address(kind="home"))
 
+    def forget(self) -> None:
+        """Remove every view: what they show is of another server."""
+        self.history = History()
+        for view in self._app.query(View):
+            view.remove()
+
     def swap(self) -> None:
         """Go to the place that was shown before this one."""
         place = self.history.swap()

@@ -18,7 +18,7 @@ from dagnats.tui.line import Line, Span, line
 from dagnats.tui.theme import Look
 from dagnats.tui.widgets.canvas import Canvas
 
-PATIENCE_S = 20.0
+PATIENCE_S = 10.0
 """Seconds a view may take to show what was asked for."""
 
 
@@ -32,7 +32,7 @@ async def printed(app: Console, width: int, height: int, *, colours: bool) -> st
         colours: with escape sequences for colours.
 
     Raises:
-        UnreachableError: there is no server, or it answered too slowly.
+        UnreachableError: there is no server.
     """
     async with app.run_test(size=(width, height)) as pilot:
         await _loaded(app)
@@ -50,7 +50,7 @@ async def _loaded(app: Console) -> None:
         if role == "bad" and app.view is None:
             raise DagnatsError(text)
         if time.monotonic() > deadline:
-            raise UnreachableError(f"the view was not complete after {PATIENCE_S:.0f} s")
+            return  # What is there already is more than nothing; the counts say that more comes.
         await asyncio.sleep(0.01)
 
 

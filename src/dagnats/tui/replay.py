@@ -10,13 +10,12 @@ from pathlib import Path
 from dagnats.server.embedded import EmbeddedServer, NatsSettings, free_port
 from dagnats.services.contexts import ConnectSettings
 from dagnats.services.recording import play, read_manifest
-from dagnats.services.session import open_session
+from dagnats.services.session import Session, open_session
 from dagnats.tui.feed.feed import Feed
 
 
-@asynccontextmanager
-async def replayed(path: Path) -> AsyncGenerator[Feed]:
-    """A feed on a recording.
+def recorded_feed(path: Path) -> Feed:
+    """A feed on a recording; its server starts and ends with the feed.
 
     Args:
         path: the file, made by ``dagnats ui --record``.
@@ -25,15 +24,19 @@ async def replayed(path: Path) -> AsyncGenerator[Feed]:
         NotFoundError, InvalidError: the file is no recording.
     """
     manifest = read_manifest(path)
+    feed = Feed(now=lambda: manifest.at, recorded=lambda: _played(path))
+    feed.link.name = path.name
+    return feed
+
+
+@asynccontextmanager
+async def _played(path: Path) -> AsyncGenerator[Session]:
     with tempfile.TemporaryDirectory(prefix="dagnats-replay-") as folder:
         server = EmbeddedServer(NatsSettings(data_dir=Path(folder), port=free_port(), sync="2m"))
         await server.start()
         try:
-            settings = ConnectSettings(server=server.url)
-            async with open_session(settings) as session:
+            async with open_session(ConnectSettings(server=server.url)) as session:
                 await play(session, path)
-            feed = Feed(settings, lambda: manifest.at, recorded=True)
-            feed.link.name = path.name
-            yield feed
+                yield session
         finally:
             await server.stop()

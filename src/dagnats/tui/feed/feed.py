@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING
 
 from dagnats.errors import DagnatsError, UnreachableError
@@ -38,7 +38,9 @@ LOOK_S = 2.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 """Seconds before a connection is tried again: at first, and at most."""
 
-SHARE = 0.4
+Opener = Callable[[], AbstractAsyncContextManager[Session]]
+
+SHARE = 0.5
 """How much of the time reading back old runs may take, so that keys are answered meanwhile."""
 
 
@@ -48,7 +50,7 @@ class Feed:
     Args:
         settings: where to connect.
         now: the clock, ns since 1970.
-        recorded: the server holds a recording: nothing in it moves.
+        recorded: opens a server that holds a recording, instead of connecting: nothing in it moves.
 
     Attributes:
         link: the connection.
@@ -64,26 +66,31 @@ class Feed:
         settings: ConnectSettings | None = None,
         now: Callable[[], int] = time.time_ns,
         *,
-        recorded: bool = False,
+        recorded: Opener | None = None,
     ) -> None:
         self.settings = settings or ConnectSettings()
         self.now = now
-        self.recorded = recorded
+        self.recorded = recorded is not None
+        self._open: Opener = recorded or (lambda: open_session(self.settings))
         self.link = Link(since=now(), name=self.settings.context or self.settings.server)
-        self.runs = RunIndex()
-        self.dead = DeadIndex()
-        self.pulse = Pulse(now())
-        self.health: Health | None = None
-        self.flows: dict[str, WorkflowDef] = {}
-        self.rate = 0.0
         self.version = 0
+        self._reset()
         self.on_link: Callable[[], None] = lambda: None
         self._session: Session | None = None
         self._stack = AsyncExitStack()
         self._up = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._types: dict[str, dict[str, str]] = {}
+
+    def _reset(self) -> None:
+        """Know nothing."""
+        self.runs = RunIndex()
+        self.dead = DeadIndex()
+        self.pulse = Pulse(self.now())
+        self.health: Health | None = None
+        self.flows: dict[str, WorkflowDef] = {}
+        self.rate = 0.0
         self.seq = 0
+        self._types: dict[str, dict[str, str]] = {}
         self._catching = False
 
     # For screens
@@ -124,6 +131,16 @@ class Feed:
         self._session = None
         await self._stack.aclose()
 
+    async def switch(self, settings: ConnectSettings) -> None:
+        """Leave this server, even one that does not answer, and go to another."""
+        await self.stop()
+        self.settings = settings
+        self._stack = AsyncExitStack()
+        self._reset()
+        self.link.name = settings.context or settings.server
+        self._set("connecting")
+        self.start()
+
     def _spawn(self, work: Awaitable[None]) -> None:
         self._tasks.append(asyncio.ensure_future(work))
 
@@ -131,7 +148,7 @@ class Feed:
         pause = FIRST_PAUSE_S
         while self._session is None:
             try:
-                session = await self._stack.enter_async_context(open_session(self.settings))
+                session = await self._stack.enter_async_context(self._open())
             except DagnatsError as error:
                 self._set("offline", error.message)
                 self.link.tries += 1

@@ -85,7 +85,7 @@ class Listing:
         if narrower and self._sorted is None:
             self._narrow()
         else:
-            self._written = -JOURNAL - 1
+            self._written, self._made = -JOURNAL - 1, 0
 
     def _narrow(self) -> None:
         get = self._index.get

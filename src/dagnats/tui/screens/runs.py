@@ -173,8 +173,7 @@ class Runs(View):
         self._listing.update(self.host.now())
         self.table.show(self._listing.rows)
         self._around()
-        feed = self.host.feed
-        self.loaded = feed.runs.complete or len(self.table.rows) >= self.table.page
+        self.loaded = self.host.feed.runs.complete
 
     def _around(self) -> None:
         for name in ("#strip", "#hint", "#peek"):
