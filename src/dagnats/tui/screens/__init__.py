@@ -96,6 +96,15 @@ SCREENS: tuple[Entry, ...] = (
         terms=("task", "worker", "wf"),
     ),
     Entry(
+        kind="flows",
+        place="flows:Flows",
+        title="Flows",
+        help="Workflows: how they are doing, and starting one",
+        key="5",
+        other=("workflows",),
+        terms=("wf",),
+    ),
+    Entry(
         kind="run",
         place="run:RunScreen",
         title="Run",
@@ -112,6 +121,17 @@ SCREENS: tuple[Entry, ...] = (
         help="Two runs side by side",
         root="runs",
         takes="RUN RUN",
+        many=True,
+    ),
+    Entry(
+        kind="flow",
+        place="flow:Flow",
+        title="Workflow",
+        help="One workflow: steps, definition, versions",
+        other=("workflow",),
+        terms=("view", "step"),
+        root="flows",
+        takes="NAME",
         many=True,
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -182,6 +182,3 @@ def change_lines(changes: Iterable[tuple[str, str, str]], width: int) -> list[Li
         lines.append(Line().add("  - ", "bad").add(old, "muted", most=width - 4))
         lines.append(Line().add("  + ", "ok").add(new, "text", most=width - 4))
     return lines or [Line().add("nothing is changed", "muted")]
-
-
-Lines = Callable[[int], list[Line]]

@@ -29,7 +29,7 @@ def queue_detail(
         [
             labelled("waits", q.row.pending),
             labelled("in hand", q.row.in_flight),
-            labelled("again", f"{q.row.redelivered} delivered more than once"),
+            labelled("redelivered", q.row.redelivered),
             labelled("oldest", age(host.now() - at) if at else NONE),
             labelled("lease", span(q.row.ack_wait_ms * MILLISECOND) if q.row.ack_wait_ms else NONE),
         ],

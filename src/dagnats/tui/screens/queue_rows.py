@@ -38,6 +38,15 @@ class QueueLine:
         return "running" if self.row.in_flight else ("ok" if self.served else "pending")
 
     @property
+    def role(self) -> str:
+        """How the glyph looks."""
+        if self.gate[1]:
+            return self.gate[1]
+        if self.row.pending:
+            return "wait"
+        return "run" if self.row.in_flight else ("ok" if self.served else "muted")
+
+    @property
     def served(self) -> bool:
         """Whether anybody would take a task."""
         return self.row.served or bool(self.workers)

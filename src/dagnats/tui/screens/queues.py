@@ -52,7 +52,9 @@ class Queues(Sectioned):
 
     def compose(self) -> ComposeResult:
         """What is loud, the strip, the lists, and what the cursor is on."""
-        self.queue_list: Table[QueueLine] = Table(self._queue_columns(), lambda q: q.task, id="queues")
+        self.queue_list: Table[QueueLine] = Table(
+            self._queue_columns(), lambda q: q.task, id="queues"
+        )
         self.worker_list: Table[WorkerRegistration] = Table(
             self._worker_columns(), lambda worker: worker.worker_id, id="workers"
         )
@@ -75,7 +77,7 @@ class Queues(Sectioned):
     def _queue_columns(self) -> list[Column[QueueLine]]:
         look = self.look_glyph
         return [
-            Column(title="", cell=lambda q: (look(q.glyph), q.gate[1] or "wait"), width=1, gap=1),
+            Column(title="", cell=lambda q: (look(q.glyph), q.role), width=1, gap=1),
             Column(title="TASK", cell=lambda q: (q.task, "text"), width=16, flex=3),
             Column(title="WAITS", cell=self._pending, width=6, right=True),
             Column(title="IN HAND", cell=lambda q: number(q.row.in_flight), width=7, right=True),
@@ -209,7 +211,7 @@ class Queues(Sectioned):
             return []
         waits = sum(q.row.pending for q in dead)
         row = Line().gap(2).add(self.look_glyph("failed"), "bad").gap()
-        row.add(f"{plural(waits, 'task')} can never start: ", "bad bold")
+        row.add(f"{plural(waits, 'task')} cannot start: ", "bad bold")
         names = ", ".join(q.task for q in dead[:4]) + (" …" if len(dead) > 4 else "")
         row.add(f"nobody serves {names}", "bad")
         return [row.clip(width)]

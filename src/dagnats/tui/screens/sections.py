@@ -80,7 +80,7 @@ class Sectioned(ListView):
         pane = self.first_focus()
         if pane is not None and self.is_current:
             self.screen.set_focus(pane, scroll_visible=False)
-        self.here = msgspec.structs.replace(self.here, kind=self.section.name)
+        self.here = self.with_section(self.here, self.section.name)
         self.entered()
         self.tick()
         self.changed()
@@ -92,15 +92,20 @@ class Sectioned(ListView):
         """Show the next section, or the one before."""
         self.show_section(self.at + by)
 
+    def section_of(self, address: Address) -> str:
+        """The section that an address names."""
+        return address.kind
+
+    def with_section(self, address: Address, name: str) -> Address:
+        """The address of another section."""
+        return msgspec.structs.replace(address, kind=name)
+
     def navigate(self, address: Address) -> None:
-        """Show the section whose name the address has."""
-        for at, part in enumerate(self.parts):
-            if part.name == address.kind:
-                super().navigate(address)
-                self.show_section(at)
-                return
-        super().navigate(msgspec.structs.replace(address, kind=self.parts[0].name))
-        self.show_section(0)
+        """Show the section that the address names, the first by default."""
+        wanted = self.section_of(address)
+        at = next((at for at, part in enumerate(self.parts) if part.name == wanted), 0)
+        super().navigate(self.with_section(address, self.parts[at].name))
+        self.show_section(at)
 
     def first_focus(self) -> Widget | None:
         """The list of the section."""
