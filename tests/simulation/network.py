@@ -186,9 +186,7 @@ class Client:
 
     async def open_lane(self, pattern: str, receive: Receive) -> Subscription:
         def call(msg: Msg) -> None:
-            status = msg.headers.get("Status")
-            block = f"NATS/1.0 {status}\r\n\r\n".encode() if status else b""
-            receive(msg.subject, msg.reply, msg.data, block)
+            receive(msg.subject, msg.reply, msg.data, _block(msg.headers))
 
         return self._subscribe(pattern, call)
 
@@ -311,6 +309,15 @@ class Client:
         if found is None or epoch != self.epoch:
             return
         found[1](msg)
+
+
+def _block(headers: dict[str, str]) -> bytes:
+    """The header block as it comes from a server."""
+    if not headers:
+        return b""
+    lines = [f"{name}: {value}" for name, value in headers.items() if name != "Status"]
+    status = f" {headers['Status']}" if "Status" in headers else ""
+    return "\r\n".join([f"NATS/1.0{status}", *lines, "", ""]).encode()
 
 
 def _covers(pattern: str, inbox: str) -> bool:
