@@ -67,6 +67,7 @@ def _print(found: Status) -> None:
     out(f"Engine:      {_engine_text(found)}")
     for engine in found.engines if len(found.engines) > 1 else ():
         out(f"  {engine.state:<9} {one_line(engine.host)} (process {engine.pid})")
+    out(f"Durability:  {_sync_text(found.sync)}")
     if found.streams:
         out("\nStreams:")
         print_table(found.streams, _STREAM_COLUMNS, indent="  ")
@@ -81,6 +82,14 @@ def _print(found: Status) -> None:
         _print_queues(found.detail.queues)
         _print_dead(found.detail.dlq)
         _print_engine(found.detail.engine)
+
+
+def _sync_text(sync: str) -> str:
+    if sync == "always":
+        return "always: every acknowledged write is on disk"
+    if sync == "unknown":
+        return "unknown: this NATS does not say when it writes to disk"
+    return f"every {sync}: a power cut may lose what was acknowledged since"
 
 
 def _engine_text(found: Status) -> str:

@@ -108,6 +108,19 @@ class EngineMember(Wire):
     epoch: int = 0
 
 
+class ServerRecord(Wire):
+    """What a server tells of the NATS it runs on. Ours: key ``server`` of ``engine_state``.
+
+    Args:
+        sync: how often acknowledged writes go to disk: ``always``, an interval, or empty where a
+            NATS that is not ours does not say.
+    """
+
+    sync: str = ""
+    started_at: str = ""
+    nats: str = ""
+
+
 class EngineEpoch(Wire):
     """The last engine that was active. Ours: key ``epoch`` of bucket ``engine_state``.
 

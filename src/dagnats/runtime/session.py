@@ -32,8 +32,8 @@ from dagnats.runtime.definitions import Definitions
 from dagnats.runtime.housekeeping import Housekeeper
 from dagnats.runtime.lease import Fence, Lease
 from dagnats.runtime.messages import event_message, poison_letter, stored, told
-from dagnats.runtime.retention import View
 from dagnats.runtime.observing import Observer
+from dagnats.runtime.retention import View
 from dagnats.runtime.schedules import Schedules
 from dagnats.runtime.snapshots import Snapshots
 from dagnats.runtime.timers import Purge, Timers

@@ -12,7 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 
 from dagnats.errors import DagnatsError, UnreachableError
-from dagnats.model.codec import Wire, encode
+from dagnats.model.codec import encode
+from dagnats.model.records import ServerRecord
 from dagnats.model.times import format_time
 from dagnats.runtime.engine import Engine, EngineSettings, Transition
 from dagnats.runtime.telemetry.exporter import Telemetry
@@ -27,7 +28,9 @@ from dagnats.server.settings import Settings
 from dagnats.server.values import is_inline
 from dagnats.services import control
 from dagnats.services.session import Session
+from dagnats.services.status import SERVER_KEY
 from dagnats.wire.connection import Bus, ConnectOptions, connect
+from dagnats.wire.durability import sync_mode
 from dagnats.wire.topology import provision
 
 log = logging.getLogger("dagnats.server")
@@ -36,23 +39,8 @@ engine_log = logging.getLogger("dagnats.engine")
 QUORUM_S = 60.0
 """How long a cluster may take to agree on a leader (engine.md T-2)."""
 
-SERVER_KEY = "server"
-"""Key of ``engine_state`` under which :class:`ServerRecord` lies."""
-
 _BAD = ("failed", "compensate_failed")
 _VERBS = {"pending": "waits for a slot", "compensate_failed": "failed to compensate"}
-
-
-class ServerRecord(Wire):
-    """What a server tells about itself, for ``status`` and the console.
-
-    Args:
-        sync: ``always``, an interval, or empty where NATS is not ours.
-    """
-
-    sync: str = ""
-    started_at: str = ""
-    nats: str = ""
 
 
 class Server:
@@ -234,9 +222,12 @@ class Server:
     async def _announce(self, context: Context, url: str) -> Listening:
         settings, session = self._settings, context.session
         ours = not settings.nats_url
-        sync = settings.sync if ours else ""
-        record = ServerRecord(sync=sync, started_at=format_time(time.time_ns()), nats=session.url)
-        await session.stores.engine_state.put(SERVER_KEY, encode(record))
+        sync = settings.sync if ours else await sync_mode(session.bus)
+        if sync:
+            record = ServerRecord(
+                sync=sync, started_at=format_time(time.time_ns()), nats=session.url
+            )
+            await session.stores.engine_state.put(SERVER_KEY, encode(record))
         listening = Listening(
             nats=session.url,
             http=url,

@@ -10,10 +10,14 @@ import contextlib
 import errno
 import os
 import socket
+import time
 
 from msgspec import Struct
 
 from dagnats.errors import ConflictError, DagnatsError
+
+DYING_S = 0.5
+"""How long a taken port is looked at again: a child outlives its killed parent by some 10 ms."""
 
 
 class Choice(Struct, frozen=True):
@@ -38,7 +42,7 @@ def choose(name: str, host: str, port: int, *, must: bool) -> Choice:
         ConflictError: the port is taken and no other will do.
         DagnatsError: the address is not this machine's, or we may not listen there.
     """
-    problem = _problem(host, port)
+    problem = _lasting_problem(host, port)
     if problem is None:
         return Choice(port)
     if problem != errno.EADDRINUSE:
@@ -53,6 +57,16 @@ def choose(name: str, host: str, port: int, *, must: bool) -> Choice:
         probe.bind((host, 0))
         other = int(probe.getsockname()[1])
     return Choice(other, f"{host}:{port} is in use: {name} falls back to {other}")
+
+
+def _lasting_problem(host: str, port: int) -> int | None:
+    """The problem that is left when a server of ours that was just killed has had time to die."""
+    deadline = time.monotonic() + DYING_S
+    while True:
+        problem = _problem(host, port)
+        if problem != errno.EADDRINUSE or time.monotonic() > deadline:
+            return problem
+        time.sleep(0.01)
 
 
 def _problem(host: str, port: int) -> int | None:

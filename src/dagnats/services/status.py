@@ -7,6 +7,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from dagnats.errors import NotFoundError
+from dagnats.model.codec import decode
+from dagnats.model.records import ServerRecord
 from dagnats.model.run import RunStatus, WorkflowRun
 from dagnats.model.times import SECOND, read_time
 from dagnats.services.control import PauseState, paused
@@ -24,6 +27,8 @@ from dagnats.services.session import Session
 from dagnats.services.tolerant import api_or_none
 from dagnats.services.workers import cancelled_tasks_skipped
 
+SERVER_KEY = "server"
+"""Key of ``engine_state`` under which a server says what it knows of its NATS."""
 HISTORY = "WORKFLOW_HISTORY"
 ENGINE = "orchestrator"
 TIMERS = "SLEEP_TIMERS"
@@ -81,6 +86,7 @@ class Status(Struct, frozen=True, kw_only=True):
 
     Args:
         engine: whether an engine is attached: ``running`` or ``none``.
+        sync: how often acknowledged writes go to disk: ``always``, an interval, or ``unknown``.
         engines: the active engine and those that stand by.
         paused: what is held back.
         server_version: of nats-server.
@@ -97,6 +103,7 @@ class Status(Struct, frozen=True, kw_only=True):
     engine: str
     paused: PauseState
     server_version: str
+    sync: str = "unknown"
     engines: list[EngineInfo] = []
     cancelled_tasks_skipped: int = 0
     unreadable_runs: int = 0
@@ -134,11 +141,22 @@ async def get_status(session: Session, detail: bool = False) -> Status:
         engine="running" if engine and engine.get("num_waiting") else "none",
         paused=await paused(session),
         server_version=session.server_version,
+        sync=await _sync(session) if account else "unknown",
         engines=await list_engines(session) if account else [],
         cancelled_tasks_skipped=await cancelled_tasks_skipped(session),
         unreadable_runs=session.stores.runs.unreadable - before,
         detail=await _detail(session, engine) if detail else None,
     )
+
+
+async def _sync(session: Session) -> str:
+    try:
+        entry = await session.stores.engine_state.get(SERVER_KEY)
+    except NotFoundError:
+        return "unknown"  # A server of another make.
+    if entry is None:
+        return "unknown"
+    return decode(entry.value, ServerRecord).sync or "unknown"
 
 
 def _stream_row(info: dict[str, Any]) -> StreamRow:

@@ -83,6 +83,18 @@ class Bus:
         return self.nc.max_payload
 
     @property
+    def server_id(self) -> str:
+        """The identity of the connected server."""
+        info: dict[str, Any] = self.nc._server_info  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        return str(info.get("server_id", ""))
+
+    @property
+    def connected_to(self) -> str:
+        """The address of the server this connection has reached."""
+        url = self.nc.connected_url
+        return url.geturl() if url else ""
+
+    @property
     def connected(self) -> bool:
         """Whether the connection stands right now."""
         return self.nc.is_connected
