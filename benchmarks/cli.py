@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -79,14 +80,22 @@ QUICK = frozenset(
 
 def seconds(command: tuple[str, ...], env: dict[str, str], times: int) -> float:
     """The median time of a command, which must succeed."""
-    taken: list[float] = []
-    for _ in range(times):
-        began = time.perf_counter()
-        done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=120)
-        taken.append(time.perf_counter() - began)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode()}")
-    return statistics.median(taken)
+    return statistics.median(took(command, env)[0] for _ in range(times))
+
+
+def took(command: tuple[str, ...], env: dict[str, str]) -> tuple[float, float]:
+    """Elapsed and processor time of a command. The second holds on a busy machine as well."""
+    began, before = time.perf_counter(), _children()
+    done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=120)
+    elapsed, used = time.perf_counter() - began, _children() - before
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode()}")
+    return elapsed, used
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def starts(times: int) -> dict[str, Row]:
@@ -101,8 +110,8 @@ def starts(times: int) -> dict[str, Row]:
     return found
 
 
-async def store(size: Size, times: int) -> dict[str, float]:
-    """Every command against a store of that size."""
+async def store(size: Size, times: int) -> dict[str, tuple[float, float]]:
+    """Every command against a store of that size: medians of elapsed and processor time."""
     with tempfile.TemporaryDirectory(prefix="dagnats-bench-") as folder:
         async with server(Path(folder)) as made_server:
             made = await fill(made_server.url, size)
@@ -110,11 +119,13 @@ async def store(size: Size, times: int) -> dict[str, float]:
             return await asyncio.to_thread(_measured, made, env, times)
 
 
-def _measured(made: Made, env: dict[str, str], times: int) -> dict[str, float]:
-    return {
-        name: round(seconds((*PROGRAM, *words), env, times), 4)
-        for name, words in lines(made).items()
-    }
+def _measured(made: Made, env: dict[str, str], times: int) -> dict[str, tuple[float, float]]:
+    found: dict[str, tuple[float, float]] = {}
+    for name, words in lines(made).items():
+        pairs = [took((*PROGRAM, *words), env) for _ in range(times)]
+        elapsed, used = (statistics.median(values) for values in zip(*pairs, strict=True))
+        found[name] = round(elapsed, 4), round(used, 4)
+    return found
 
 
 def broken(found: Row) -> list[str]:
@@ -144,7 +155,13 @@ def main() -> int:
     few = asyncio.run(store(SMALL, given.times))
     many = asyncio.run(store(large, max(1, given.times // 2)))
     commands = {
-        name: {"small": few[name], "large": many[name], "ratio": round(many[name] / few[name], 2)}
+        name: {
+            "small": few[name][0],
+            "large": many[name][0],
+            "ratio": round(many[name][0] / few[name][0], 2),
+            "small_cpu": few[name][1],
+            "large_cpu": many[name][1],
+        }
         for name in few
     }
     found: Row = {"runs": given.runs, "start": starts(given.times), "commands": commands}
@@ -159,8 +176,8 @@ def _print(found: Row, faults: list[str]) -> None:
         print(f"{word:<40} {row['seconds'] * 1e3:8.0f} ms  {row.get('ratio', '')}")
     print(f"\n{'':<40} {'50 runs':>11} {found['runs']:>11,} runs")
     for name, row in found["commands"].items():
-        few, many = row["small"] * 1e3, row["large"] * 1e3
-        print(f"{name:<40} {few:8.0f} ms {many:12.0f} ms  {row['ratio']}x")
+        few, many, used = row["small"] * 1e3, row["large"] * 1e3, row["large_cpu"] * 1e3
+        print(f"{name:<40} {few:8.0f} ms {many:12.0f} ms  {row['ratio']}x  ({used:.0f} ms cpu)")
     for fault in faults:
         print(f"over budget: {fault}")
 

@@ -47,7 +47,8 @@ class Session:
     @property
     def server_version(self) -> str:
         """The version of the connected nats-server."""
-        return str(self.bus.nc.connected_server_version)
+        version = self.bus.nc.connected_server_version
+        return f"{version.major}.{version.minor}.{version.patch}"
 
     def now(self) -> int:
         """The time in ns since 1970: services have one clock."""

@@ -70,9 +70,8 @@ class Stored:
         if at < 0:
             return ""
         begin = at + len(start)
-        return (
-            self._block[begin : self._block.find(b"\r\n", begin)].decode(errors="replace").strip()
-        )
+        end = self._block.find(b"\r\n", begin)
+        return self._block[begin:end].decode(errors="replace").strip()
 
 
 async def fetch(bus: Bus, stream: str, body: dict[str, Any]) -> list[Stored]:
