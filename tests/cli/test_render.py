@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagnats.cli.render import table
+from dagnats.cli.render import progress, table
 from dagnats.cli.render.live import _cut
+from dagnats.cli.render.progress import Bar
 from dagnats.cli.render.results import json_text
 from dagnats.cli.render.sizes import binary_size, short_size
 from dagnats.cli.render.table import Column, render, short_ids
 from dagnats.cli.render.times import between, clock, date_time, elapsed
+from dagnats.cli.state import begin
 from dagnats.errors import UsageError
 from dagnats.model.codec import encode, raw
 from dagnats.model.run import StepState, WorkflowRun
@@ -148,3 +151,56 @@ def test_a_command_without_names_says_so(world: World) -> None:
     done = world("status", "-o", "name")
     assert done.code == UsageError.exit_code
     assert "no names" in done.err
+
+
+class Screen(io.StringIO):
+    """A terminal, or something that only looks like a file."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PATIENCE_S", "REDRAW_S"):
+        monkeypatch.setattr(progress, name, 0)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_bar_is_drawn_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin()
+    monkeypatch.setattr("sys.stderr", screen := Screen(terminal=True))
+    with Bar("Cancelling") as bar:
+        bar(500, 2000)
+        bar(2000, 2000)
+        bar(0, 0)
+    first, last, gone = screen.getvalue().split(progress.ERASE)[1:]
+    assert first == "Cancelling " + "█" * 7 + "░" * 23 + " 500 of 2,000"
+    assert last.endswith(" 2,000 of 2,000")
+    assert gone == ""
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(("terminal", "form"), [(False, "table"), (True, "json")])
+def test_no_bar_where_nobody_looks(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, form: str
+) -> None:
+    begin().format = form
+    monkeypatch.setattr("sys.stderr", screen := Screen(terminal=terminal))
+    with Bar("Cancelling") as bar:
+        bar(1, 2)
+    assert screen.getvalue() == ""
+
+
+def test_no_bar_for_quick_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin()
+    monkeypatch.setattr("sys.stderr", screen := Screen(terminal=True))
+    with Bar("Cancelling") as bar:
+        bar(1, 2)
+    assert screen.getvalue() == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,8 @@ from dagnats.cli.confirm import answer
 from dagnats.cli.execute import run_async
 from dagnats.cli.options import App
 from dagnats.cli.outputs import Purged
-from dagnats.cli.render.console import err, is_terminal, out
+from dagnats.cli.render.console import err, out
+from dagnats.cli.render.progress import Bar
 from dagnats.cli.render.results import show
 from dagnats.cli.render.sizes import binary_size
 from dagnats.cli.state import current, session
@@ -128,7 +128,8 @@ async def _clean(query: CleanQuery) -> None:
     from dagnats.services.cleaning import clean as throw_away
 
     async with session() as opened:
-        done = await throw_away(opened, query, _progress)
+        with Bar("Cleaning") as bar:
+            done = await throw_away(opened, query, lambda name, at, total: bar(at, total, name))
     document = Purged(
         streams_purged=done.streams_purged,
         buckets_cleared=done.buckets_cleared,
@@ -142,9 +143,3 @@ async def _clean(query: CleanQuery) -> None:
 def _print_cleaned(done: Cleaned) -> None:
     failed = f" ({done.errors} errors)" if done.errors else ""
     out(f"Purged {done.streams_purged} streams, cleared {done.buckets_cleared} KV buckets{failed}")
-
-
-def _progress(name: str, done: int, total: int) -> None:
-    """Say what is purged, to somebody who waits at a terminal."""
-    if is_terminal(sys.stderr) and current().human:
-        err(f"\r\x1b[K{name} ({done + 1} of {total})", end="\r\x1b[K")

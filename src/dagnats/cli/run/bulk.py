@@ -9,10 +9,11 @@ import typer
 from dagnats.cli.arguments import After, Before, DryRun, span
 from dagnats.cli.execute import run_async
 from dagnats.cli.outputs import CancelledRuns
-from dagnats.cli.render.console import err, is_terminal, out, warn
+from dagnats.cli.render.console import out, warn
+from dagnats.cli.render.progress import Bar
 from dagnats.cli.render.results import show
 from dagnats.cli.run.app import app
-from dagnats.cli.state import current, session
+from dagnats.cli.state import session
 from dagnats.cli.texts import given, json_input, json_lines
 from dagnats.errors import UsageError
 from dagnats.services.text import one_line
@@ -50,7 +51,8 @@ async def _bulk(workflow: str, data: list[bytes]) -> None:
     from dagnats.services.run_bulk import bulk_start
 
     async with session() as opened:
-        done = await bulk_start(opened, workflow, data, _progress)
+        with Bar("Starting") as bar:
+            done = await bulk_start(opened, workflow, data, bar)
     document = StartedRuns(run_ids=done.run_ids, total=done.total, failed=done.failed)
     show(document, lambda: _print_started(done), name="\n".join(done.run_ids))
     for failure in done.failed:
@@ -83,7 +85,8 @@ async def _cancel_all(query: BulkQuery, dry_run: bool) -> None:
     from dagnats.services.run_bulk import cancel_all
 
     async with session() as opened:
-        done = await cancel_all(opened, query, dry_run, _progress)
+        with Bar("Cancelling") as bar:
+            done = await cancel_all(opened, query, dry_run, bar)
     document = CancelledRuns(
         cancelled=done.cancelled, skipped=done.skipped, total=done.total, dry_run=done.dry_run
     )
@@ -128,7 +131,8 @@ async def _retry_all(query: BulkQuery, mode: str, dry_run: bool) -> None:
     from dagnats.services.run_bulk import retry_all
 
     async with session() as opened:
-        done = await retry_all(opened, query, mode, dry_run, _progress)
+        with Bar("Retrying") as bar:
+            done = await retry_all(opened, query, mode, dry_run, bar)
     document = RetriedRuns(
         retried=done.retried,
         skipped=done.skipped,
@@ -165,9 +169,3 @@ def _query(workflow: str, after: str, before: str, status: str = "all") -> BulkQ
     from dagnats.services.run_bulk import BulkQuery
 
     return BulkQuery(workflow=workflow, status=status, after=first, before=last)
-
-
-def _progress(done: int, total: int) -> None:
-    """Say how far it is, to somebody who waits at a terminal."""
-    if current().human and is_terminal() and total > done:
-        err(f"\r{done} of {total}", end="\r")
