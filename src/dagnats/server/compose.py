@@ -183,7 +183,7 @@ class Server:
 
     @asynccontextmanager
     async def _telemetry(self, session: Session) -> AsyncGenerator[None]:
-        telemetry = Telemetry(session.stores)
+        telemetry = Telemetry(session.stores, endpoint=self._settings.otlp_endpoint)
         telemetry.start()
         self._progress.step("telemetry initialized")
         try:

@@ -73,6 +73,8 @@ def _checks(loaded: Loaded, must: bool) -> Iterator[Finding]:
         for name in ("monitor_port", "nats_ws_port"):
             if number := getattr(settings, name):
                 yield port(name, LOOPBACK, number)
+    if settings.otlp_endpoint:
+        yield _check("otlp_endpoint", _otlp)
     for spec in settings.workers:
         yield _check(f"worker.{spec.task}", lambda spec=spec: _runnable(spec))
 
@@ -82,6 +84,10 @@ def _check(name: str, look: Callable[[], str | None]) -> Finding:
         return Finding(name, note=look() or "")
     except DagnatsError as error:
         return Finding(name, problem=error.message)
+
+
+def _otlp() -> None:
+    import dagnats.runtime.telemetry.otlp  # noqa: F401 - it says what is missing
 
 
 def _runnable(spec: WorkerSpec) -> None:

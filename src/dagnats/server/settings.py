@@ -173,7 +173,7 @@ KEYS: tuple[Key, ...] = (
     _key("max_defs_per_root", values.integer(0)),
     _key("max_generation_depth", values.integer(0, MAX_GENERATION_DEPTH)),
     _key("max_registers_per_minute_per_root", values.integer(0)),
-    _key("otlp_endpoint", values.url("http", "https"), env="OTEL_EXPORTER_OTLP_ENDPOINT"),
+    _key("otlp_endpoint", values.one_url("http", "https"), env="OTEL_EXPORTER_OTLP_ENDPOINT"),
     _key("log_format", values.one_of("text", "json")),
     _key("log_level", values.one_of("debug", "info", "warning", "error")),
 )

@@ -209,6 +209,12 @@ def url(*schemes: str) -> Callable[[Any], str]:
     return lambda value: ",".join(many(value))
 
 
+def one_url(*schemes: str) -> Callable[[Any], str]:
+    """A reader of one address, or of nothing."""
+    many = urls(schemes, 1)
+    return lambda value: "".join(many(value))
+
+
 def file(value: Any) -> str:
     """The path of a file that can be read, or nothing."""
     found = line(value)

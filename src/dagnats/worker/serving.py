@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from typing import Any
@@ -25,6 +26,9 @@ from dagnats.worker.observing import SERVICE
 from dagnats.worker.watchdog import Watchdog
 
 log = logging.getLogger("dagnats.worker")
+
+OTLP_ENV = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""Where an OTLP collector listens that gets a worker's telemetry as well."""
 
 LEAVE_S = 5.0
 """How long the last goodbyes may take."""
@@ -254,7 +258,7 @@ async def _telemetry(link: WorkerLink, wanted: bool) -> AsyncGenerator[None]:
     if not wanted:
         yield
         return
-    telemetry = Telemetry(link.stores, SERVICE)
+    telemetry = Telemetry(link.stores, SERVICE, os.environ.get(OTLP_ENV, ""))
     telemetry.start()
     try:
         yield

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagnats.model.codec import encode
 from dagnats.model.spans import RUN_ID, Span, to_record
@@ -19,6 +19,9 @@ from dagnats.telemetry.spans import TRACER
 from dagnats.wire import msgids, subjects
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.stores import Stores
+
+if TYPE_CHECKING:
+    from dagnats.runtime.telemetry.otlp import Otlp
 
 log = logging.getLogger("dagnats.telemetry")
 
@@ -35,24 +38,29 @@ class Telemetry:
     Args:
         stores: the connection, provisioned.
         service: the name of the process: ``dagnats`` or ``worker``.
-        also: takes every span as well, e.g. to send it by OTLP.
+        endpoint: of an OTLP collector that gets everything as well; empty: there is none.
+
+    Raises:
+        NotFoundError: there is an endpoint, but what is needed to use it is not installed.
     """
 
     def __init__(
         self,
         stores: Stores,
         service: str = "dagnats",
-        also: Callable[[Span], None] | None = None,
+        endpoint: str = "",
     ) -> None:
         self._service = service
-        self._also = also
+        self._otlp = _otlp(endpoint, service) if endpoint else None
         self._logs = Spool(stores.publisher, "telemetry logs")
         self._rest = Spool(stores.publisher, "telemetry")
         self._before: Callable[[Span], None] | None = None
         self._sent: dict[str, tuple[float, Any]] = {}
         self._keeper = Keeper("metrics", self._measure, log)
         foreign = service if service != "dagnats" else "server"
-        self._handler = LogHandler(self._logs, foreign)
+        self._handler = LogHandler(
+            self._logs, foreign, self._otlp.record if self._otlp is not None else None
+        )
         # A server listens to its own loggers, a worker to what its handlers log as well.
         self._logger = logging.getLogger(ROOT if service == "dagnats" else "")
         if service != "dagnats":
@@ -67,6 +75,8 @@ class Telemetry:
         self._logs.start()
         self._rest.start()
         self._keeper.start()
+        if self._otlp is not None:
+            self._otlp.start()
 
     async def stop(self) -> None:
         """Send what waits, unless that takes too long, and listen no more."""
@@ -76,11 +86,13 @@ class Telemetry:
         await self._keeper.stop()
         await self._logs.stop()
         await self._rest.stop()
+        if self._otlp is not None:
+            await self._otlp.stop()
 
     def _take(self, span: Span) -> None:
         self._rest.put(span_message(span))
-        if self._also is not None:
-            self._also(span)
+        if self._otlp is not None:
+            self._otlp.span(span)
 
     async def _measure(self) -> None:
         while True:
@@ -112,6 +124,12 @@ class Telemetry:
                 )
             )
         return messages
+
+
+def _otlp(endpoint: str, service: str) -> Otlp:
+    from dagnats.runtime.telemetry.otlp import Otlp
+
+    return Otlp(endpoint, service)
 
 
 def span_message(span: Span) -> Outgoing:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import traceback
+from collections.abc import Callable
 
 from dagnats.model.codec import encode
 from dagnats.model.records import LogRecord
@@ -77,10 +78,17 @@ class LogHandler(logging.Handler):
     Args:
         spool: where they wait until they are stored.
         foreign: the service of records whose logger is none of ours.
+        also: takes every record as well.
     """
 
-    def __init__(self, spool: Spool, foreign: str = "server") -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        foreign: str = "server",
+        also: Callable[[LogRecord], None] | None = None,
+    ) -> None:
         super().__init__()
+        self._also = also
         self._spool = spool
         self._foreign = foreign
         self._numbers = itertools.count()
@@ -96,6 +104,8 @@ class LogHandler(logging.Handler):
                 msg_id=msgids.log(int(record.created * 1e9), number),
             )
         )
+        if self._also is not None:
+            self._also(found)
 
 
 class OfTasks(logging.Filter):
