@@ -167,3 +167,54 @@ def test_what_is_being_undone_cannot_be_overridden() -> None:
     assert world.state("b").status == "failed"
     world.complete()
     assert world.status() == "compensated"
+
+
+def applied_again(world: World) -> None:
+    """A crash between the record of the limits and the snapshots: the whole log is applied anew."""
+    log, world.log, world.runs = world.log, [], {}
+    world.tasks.clear()
+    for seq, event in enumerate(log, 1):
+        outcome = world.machine.apply(
+            world.runs.get(event.run_id), event, seq, world.now, world.now
+        )
+        if outcome.run is not None:
+            world.runs[event.run_id] = outcome.run
+        for effect in outcome.effects:
+            world._do(effect)
+
+
+def test_a_run_that_gave_its_slot_back_is_let_in_again_when_it_is_applied_again() -> None:
+    """FLOW-1: else it waits for a slot it had, and its task is known to the queue already."""
+    world = World(flow(step("a"), concurrency={"max_runs": 1}))
+    for run_id in ("r1", "r2"):
+        world.start("w", run_id=run_id)
+    world.complete()
+    assert (world.status("r1"), world.status("r2")) == ("completed", "running")
+    applied_again(world)
+    assert (world.status("r1"), world.status("r2")) == ("completed", "running")
+    assert list(world.flow.runs["w"].holders) == ["r2"]
+    world.flow.forget_left(1_000)
+    assert not world.flow.left
+
+
+def test_a_reopened_run_needs_a_slot_all_the_same() -> None:
+    world = World(flow(step("a"), concurrency={"max_runs": 1}))
+    for run_id in ("r1", "r2"):
+        world.start("w", run_id=run_id)
+    world.fail()
+    world.send(Event(type=EventType.WORKFLOW_REOPENED, run_id="r1", step_id="a"))
+    assert (world.status("r1"), world.status("r2")) == ("pending", "running")
+
+
+@pytest.mark.parametrize(("mode", "first"), [("cancel", "cancelled"), ("skip", "completed")])
+def test_singletons_are_decided_again_as_they_were(mode: str, first: str) -> None:
+    """FLOW-51: the one that was displaced must not displace the other when it is applied again."""
+    world = World(flow(step("a"), singleton={"mode": mode}))
+    for run_id in ("r1", "r2"):
+        world.start("w", run_id=run_id)
+    if mode == "skip":
+        world.complete()
+    before = {run_id: world.status(run_id) for run_id in ("r1", "r2")}
+    assert before["r1"] == first
+    applied_again(world)
+    assert {run_id: world.status(run_id) for run_id in ("r1", "r2")} == before

@@ -1,4 +1,4 @@
-"""Many seeds: ``python -m tests.simulation.campaign --seeds 1000`` (``make simulate SEEDS=1000``)."""
+"""Many seeds: ``make simulate SEEDS=1000``, or ``python -m tests.simulation.campaign``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 
+from .bugs import BUGS
 from .scenario import Scenario, scenario
 from .world import play_scenario
 
@@ -42,6 +43,25 @@ def campaign(first: int, count: int, jobs: int) -> Iterator[tuple[int, list[str]
         yield from pool.imap(judge_seed, seeds, chunksize=8)
 
 
+def first_to_find(bug: str, first: int, count: int) -> tuple[int, list[str]]:
+    """The first seed under which a planted mistake breaks an invariant; 0 if none does."""
+    with BUGS[bug]():
+        for seed in range(first, first + count):
+            failures, _ = judge(scenario(seed))
+            if failures:
+                return seed, failures
+    return 0, []
+
+
+def _hunt(bug: str, first: int, count: int) -> int:
+    seed, failures = first_to_find(bug, first, count)
+    if not seed:
+        print(f"{bug}: not found within {count} seeds")
+        return 1
+    print(f"{bug}: found by seed {seed}, the {seed - first + 1}. of {count}", *failures, sep="\n    ")
+    return 0
+
+
 def main() -> int:
     """Play, print, and say by the exit code whether all was well."""
     parser = argparse.ArgumentParser(prog="simulate", description=__doc__)
@@ -49,7 +69,10 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--stop", type=int, default=10, help="stop after so many failing seeds")
+    parser.add_argument("--bug", default="", choices=["", *BUGS], help="plant this mistake")
     options = parser.parse_args()
+    if options.bug:
+        return _hunt(options.bug, options.first, options.seeds)
     began, broken, played = time.perf_counter(), 0, 0
     total: Counter[str] = Counter()
     share: Counter[str] = Counter()

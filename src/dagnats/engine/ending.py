@@ -80,6 +80,9 @@ def _free(turn: Turn) -> None:
     if snapshot.sticky_worker:
         turn.do(BindWorker(snapshot.run_id))
     flow.drop_held(snapshot.workflow_id, snapshot.run_id)
+    limited = definition.concurrency is not None and definition.concurrency.max_runs > 0
+    if snapshot.singleton_key or limited:
+        flow.leave(snapshot.workflow_id, snapshot.run_id, turn.seq)
     if snapshot.singleton_key:
         flow.unlock(snapshot.singleton_key, snapshot.run_id)
     for promoted in flow.release_run(snapshot.workflow_id, snapshot.run_id):

@@ -50,6 +50,9 @@ class Flow:
     """The state of all limits. The runtime loads it at start and writes what is dirty.
 
     Attributes:
+        left: by workflow, the runs that have given back what they held, and the sequence of the
+            event by which they did. These records are written before the snapshots: after a crash
+            between the two, runs are applied again that are let in no more, but must be.
         dirty: (kind, name) of every record changed since the last flush; kinds are the names of
             the dictionaries here.
         acquired, rejected: slots of task types taken so far, and tasks that had to wait for one.
@@ -61,6 +64,7 @@ class Flow:
         self.buckets: dict[str, TokenBucket] = {}
         self.locks: dict[str, str] = {}
         self.held: dict[str, list[SlotWait]] = {}
+        self.left: dict[str, dict[str, int]] = {}
         self.paused: set[str] = set()
         self.dirty: set[tuple[str, str]] = set()
         self.acquired = 0
@@ -102,6 +106,31 @@ class Flow:
         if not gate.holders and not gate.pending:
             del self.runs[workflow]
         return promoted
+
+    # --- what was decided before a crash -------------------------------------------------------
+
+    def leave(self, workflow: str, run_id: str, seq: int) -> None:
+        """Remember that a run has given back what it held, or was refused, by the event ``seq``."""
+        self.left.setdefault(workflow, {})[run_id] = seq
+        self.dirty.add(("left", workflow))
+
+    def was_in(self, workflow: str, run_id: str, seq: int) -> bool:
+        """Whether a run held at ``seq`` what it has given back since: it is applied again."""
+        return self.left.get(workflow, {}).get(run_id, 0) > seq
+
+    def was_refused(self, workflow: str, run_id: str, seq: int) -> bool:
+        """Whether a run was refused by this very event."""
+        return self.left.get(workflow, {}).get(run_id, 0) == seq
+
+    def forget_left(self, seq: int) -> None:
+        """Nothing up to ``seq`` will be applied again."""
+        for workflow, runs in list(self.left.items()):
+            kept = {run_id: at for run_id, at in runs.items() if at > seq}
+            if len(kept) < len(runs):
+                self.left[workflow] = kept
+                self.dirty.add(("left", workflow))
+            if not kept:
+                del self.left[workflow]
 
     # --- task slots ----------------------------------------------------------------------------
 

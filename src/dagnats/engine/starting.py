@@ -121,7 +121,9 @@ def admit(turn: Turn) -> None:
     bounds = run.plan.definition.concurrency
     limit = bounds.max_runs if bounds else 0
     effective = turn.now - snapshot.priority_offset * SECOND
-    if not turn.env.flow.admit(snapshot.workflow_id, limit, run.id, effective):
+    flow = turn.env.flow
+    known = flow.was_in(snapshot.workflow_id, run.id, turn.seq)
+    if not known and not flow.admit(snapshot.workflow_id, limit, run.id, effective):
         snapshot.status = RunStatus.PENDING.value
         return
     snapshot.status = RunStatus.RUNNING.value
@@ -170,14 +172,21 @@ def _pass_singleton(turn: Turn) -> bool:
     if definition.singleton.key:
         value = _value_at(run.snapshot.input, definition.singleton.key)
         key = key if value is None else f"{key}.{value}"
-    holder = turn.env.flow.lock(key, run.id)
+    flow = turn.env.flow
+    if flow.was_refused(definition.name, run.id, turn.seq):
+        _skip(turn, "another run")
+        return False
+    known = flow.was_in(definition.name, run.id, turn.seq)
+    holder = run.id if known else flow.lock(key, run.id)
     if holder == run.id:
         run.snapshot.singleton_key = key
         return True
     if definition.singleton.mode == "skip":
+        flow.leave(definition.name, run.id, turn.seq)
         _skip(turn, holder)
         return False
-    turn.env.flow.take_over(key, run.id)
+    flow.take_over(key, run.id)
+    flow.leave(definition.name, holder, turn.seq)
     run.snapshot.singleton_key = key
     _cancel_other(turn, holder)
     return True

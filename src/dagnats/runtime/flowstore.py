@@ -25,6 +25,7 @@ _KINDS: dict[str, Any] = {
     "buckets": TokenBucket,
     "locks": str,
     "held": list[SlotWait],
+    "left": dict[str, int],
 }
 
 

@@ -130,7 +130,7 @@ class Session:
         self._view = View(self._holds, lambda: self._reached)
         self._housekeeper = Housekeeper(stores, self._flow, self._view, self._resumed)
         self._reached = self._backlog = 0
-        self._delivered = 0
+        self._delivered = self._settled = 0
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -383,6 +383,9 @@ class Session:
         await self._lease.check()
         if flush.last is not None:
             flush.last.ack()
+            # One acknowledgement later than it could be: this one may get lost.
+            self._flow.forget_left(self._settled)
+            self._settled = flush.last.stream_seq
         await self._timers.purge(flush.purges)
 
     def _forget(self, run: Run) -> None:
