@@ -159,6 +159,45 @@ def test_dev_restarts_a_python_project(world: World, tmp_path: Path) -> None:
     assert dev.lines[-1] == "[dev] shutting down..."
 
 
+def test_dev_keeps_what_works(world: World, tmp_path: Path) -> None:
+    main = tmp_path / "main.py"
+    main.write_text(WORKER.format(version=1))
+    with running(world, "dev", f"--dir={tmp_path}", "--delay=100") as dev:
+        dev.saw("worker up true 1")
+        main.write_text("def broken(:\n")
+        said = dev.saw("keeping old process")
+        assert said == "[dev] build failed (keeping old process): main.py:1: invalid syntax"
+        assert not any("ended with code" in line for line in dev.lines)
+        begun = time.monotonic()
+        main.write_text(WORKER.format(version=22))
+        dev.saw("worker up true 22")
+        assert time.monotonic() - begun < 2, "under a second, where the machine has nothing else"
+        assert dev.interrupt() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_dev_leaves_no_orphan(world: World, tmp_path: Path, number: int) -> None:
+    (tmp_path / "main.py").write_text(
+        "import os, time\nprint('pid', os.getpid(), flush=True)\ntime.sleep(60)\n"
+    )
+    with running(world, "dev", f"--dir={tmp_path}") as dev:
+        pid = int(dev.saw("pid ").split()[1])
+        dev.interrupt(number)
+        deadline = time.monotonic() + 10
+        while _alive(pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # An orphan that has ended stays in the table until somebody asks for it.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def test_dev_needs_something_to_watch(world: World, tmp_path: Path) -> None:
     assert "no .py or .go files" in world("dev", f"--dir={tmp_path}").err
     assert world("dev", f"--dir={tmp_path}/none").code == 1

@@ -32,8 +32,7 @@ def dev(
 ) -> None:
     """Watch a Python or Go worker project; restart it on every change.
 
-    A Python project is restarted; a Go project (go.mod) is rebuilt first, and a failed build keeps
-    the old process.
+    A Go project (go.mod) is rebuilt first. What does not compile keeps the old process.
     """
     project = find_project(Path(folder))
     url = run_async(_reachable())

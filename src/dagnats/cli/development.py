@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -17,11 +17,12 @@ from dagnats.cli.outputs import DevLine
 from dagnats.cli.render.console import err, out, paint
 from dagnats.cli.render.results import emit
 from dagnats.errors import InvalidError, NotFoundError
+from dagnats.server.guard import kernel_guard
 from dagnats.services.text import one_line
 
 GRACE_S = 5.0
 """How long a process may take to end after SIGTERM."""
-SETTLE_S = 0.2
+SETTLE_S = 0.1
 """Editors write several files at once: wait this long after a change."""
 BINARY = ".dagnats-dev"
 SKIPPED = frozenset({"vendor", "node_modules", "venv", "__pycache__", "tests"})
@@ -79,10 +80,15 @@ class Project:
             )
         return [sys.executable, entry]
 
-    def build(self) -> str:
-        """Build it; returns what the compiler says when that fails."""
+    def build(self, changed: Iterable[str] = ()) -> str:
+        """Build it, or see whether Python can; returns what is wrong when that fails.
+
+        Args:
+            changed: files of a Python project that are new or different.
+        """
         if not self.go:
-            return ""
+            problems = (self._syntax_error(path) for path in changed)
+            return next((problem for problem in problems if problem), "")
         command = ["go", "build", "-o", BINARY, "."]
         try:
             done = subprocess.run(
@@ -91,6 +97,16 @@ class Project:
         except FileNotFoundError:
             return "the go tool is not installed"
         return (done.stderr or f"exit code {done.returncode}") if done.returncode else ""
+
+    def _syntax_error(self, path: str) -> str:
+        name = os.path.relpath(path, self.root)
+        try:
+            compile(Path(path).read_bytes(), name, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            return f"{name}:{error.lineno or 1}: {error.msg}"
+        except (OSError, ValueError) as error:  # it went away meanwhile, or holds null bytes
+            return f"{name}: {error}"
+        return ""
 
 
 def find_project(root: Path) -> Project:
@@ -167,13 +183,13 @@ class Loop:
                 continue
             if self._stop.wait(SETTLE_S):
                 return
-            stamps = self._project.stamps()
-            self._restart()
+            before, stamps = stamps, self._project.stamps()
+            self._restart(path for path in stamps if stamps[path] != before.get(path))
 
-    def _restart(self) -> None:
+    def _restart(self, changed: Iterable[str]) -> None:
         what = "rebuilding" if self._project.go else "restarting"
         self._say("changed", f"change detected, {what}...")
-        if problem := self._project.build():
+        if problem := self._project.build(changed):
             self._complain(f"build failed (keeping old process): {problem.strip()}")
             return
         self._end()
@@ -186,6 +202,7 @@ class Loop:
             cwd=self._project.root,
             env=self._environment,
             process_group=0,
+            preexec_fn=kernel_guard(),  # noqa: PLW1509 - no other thread of ours holds a lock
             stdin=subprocess.DEVNULL,
             stdout=sys.__stderr__ if self._data else None,
         )
