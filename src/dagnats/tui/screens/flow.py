@@ -23,6 +23,7 @@ from dagnats.tui.screens.flow_do import FlowDoer
 from dagnats.tui.screens.flow_lines import (
     about_step,
     checks,
+    doing,
     limits_of,
     plain,
     rail_line,
@@ -74,7 +75,7 @@ class Flow(Sectioned):
         steps: list[Column[StepDef]] = [
             Column(title="", cell=self._rail, width=8),
             Column(title="STEP", cell=lambda step: (step.id, "text"), width=12, flex=2),
-            Column(title="TASK", cell=self._doing, width=14, flex=2),
+            Column(title="TASK", cell=lambda step: (doing(step), "muted"), width=14, flex=2),
             Column(title="", cell=self._word, width=9, drop=2),
             Column(title="", cell=lambda s: (about_step(s), "muted"), width=12, flex=3, drop=3),
         ]
@@ -116,10 +117,6 @@ class Flow(Sectioned):
             return Line()
         glyph, role, _ = step_state(step, self.host.feed.health)
         return rail_line(self.shape, at, self.host.look.glyph(glyph), role, self.host.look)
-
-    def _doing(self, step: StepDef) -> tuple[str, str]:
-        kind = "" if step.type == "normal" else str(step.type).replace("_", " ")
-        return step.task or kind, "muted"
 
     def _word(self, step: StepDef) -> tuple[str, str]:
         _, role, word = step_state(step, self.host.feed.health)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dagnats.model.codec import encode, is_absent, parse_json
+import msgspec
+
+from dagnats.model.codec import is_absent, parse_json
 from dagnats.model.run import WorkflowRun
 from dagnats.model.workflow import TASK_TYPES, StepDef, WorkflowDef
+from dagnats.services.documents import document
 from dagnats.services.health import Health
 from dagnats.services.run_query import RunView
 from dagnats.tui.format import span
@@ -51,9 +54,16 @@ def step_state(step: StepDef, health: Health | None) -> tuple[str, str, str]:
     return "failed", "bad", "no worker"
 
 
+def doing(step: StepDef) -> str:
+    """What a step does: its task, else its type."""
+    return step.task or str(step.type).replace("_", " ")
+
+
 def about_step(step: StepDef) -> str:
     """What is special about a step, in a few words."""
-    parts = [] if step.type == "normal" else [str(step.type).replace("_", " ")]
+    parts: list[str] = []
+    if step.task and step.type != "normal":
+        parts.append(str(step.type).replace("_", " "))
     if step.timeout:
         parts.append(f"timeout {span(step.timeout)}")
     if step.retry is not None:
@@ -79,6 +89,7 @@ def graph_lines(flow: WorkflowDef, health: Health | None, look: Look, width: int
     shape = shape_of_flow(flow)
     steps = {step.id: step for step in flow.steps}
     names = min(24, max((len(step) for step in steps), default=4))
+    tasks = min(20, max((len(doing(step)) for step in flow.steps), default=4))
     lines: list[Line] = []
     for at, node in enumerate(shape.nodes):
         step = steps[node.id]
@@ -86,7 +97,7 @@ def graph_lines(flow: WorkflowDef, health: Health | None, look: Look, width: int
         row = rail_line(shape, at, look.glyph(glyph), role, look).gap()
         extra = f" {look.glyph('tries')}{len(node.members)}" if len(node.members) > 1 else ""
         row.add(node.id + extra, "text", width=names + (4 if extra else 0)).gap(2)
-        row.add(step.task or "", "muted", width=min(20, max(0, width - row.width - 2))).gap()
+        row.add(doing(step), "muted", width=tasks).gap(2)
         if word:
             row.add(word, role).gap(2)
         lines.append(row.add(about_step(step), "faint" if not word else "muted").clip(width))
@@ -123,8 +134,7 @@ def schema_text(flow: WorkflowDef) -> str:
     known = fields_of(bytes(flow.input_schema))
     if not known:
         return "has a schema"
-    named = sorted(known, key=lambda each: not each.required)
-    return ", ".join(f"{each.name}*" if each.required else each.name for each in named)
+    return ", ".join(f"{each.name}*" if each.required else each.name for each in known)
 
 
 def summary_lines(flow: WorkflowDef, health: Health | None, look: Look, width: int) -> list[Line]:
@@ -148,6 +158,6 @@ def checks(flow: WorkflowDef, health: Health | None, look: Look) -> list[Line]:
 
 def plain(flow: WorkflowDef) -> dict[str, object]:
     """The definition with its steps by id, so that a step that moved does not shift the others."""
-    document = parse_json(encode(flow))
-    document["steps"] = {step["id"]: step for step in document["steps"]}
-    return document
+    tree = parse_json(msgspec.json.encode(document(flow)))
+    tree["steps"] = {step["id"]: step for step in tree["steps"]}
+    return tree

@@ -48,14 +48,14 @@ class Flows(ListView):
         """The list, and the graph of what the cursor is on."""
         columns: list[Column[WorkflowDef]] = [
             Column(title="", cell=self._mark, width=1, gap=1),
-            Column(title="WORKFLOW", cell=lambda flow: (flow.name, "accent"), width=16, flex=3),
-            Column(title="STEPS", cell=self._steps, width=5, right=True, drop=3),
-            Column(title="24 H", cell=self._hours, width=12, drop=4),
+            Column(title="WORKFLOW", cell=lambda flow: (flow.name, "accent"), width=14, flex=3),
+            Column(title="STEPS", cell=self._steps, width=5, right=True, drop=4),
+            Column(title="24 H", cell=self._hours, width=12, drop=2),
             Column(title="RUNS", cell=self._runs, width=5, right=True),
             Column(title="P50", cell=self._p50, width=6, right=True),
             Column(title="P95", cell=self._p95, width=6, right=True, drop=5),
             Column(title="OK%", cell=self._good, width=4, right=True),
-            Column(title="NOW", cell=self._going, width=12, flex=1),
+            Column(title="NOW", cell=self._going, width=9, flex=1),
             Column(title="TRIGGERS", cell=self._triggers, width=9, drop=6),
             Column(title="LAST", cell=self._last, width=6, right=True, gap=1),
         ]
@@ -104,7 +104,7 @@ class Flows(ListView):
         row = Line()
         for state, number in sorted(self._of(flow).states.items()):
             glyph, role = self.host.look.status(state)
-            row.add(f"{glyph} {number}", role).gap(2)
+            row.gap(2 if row.spans else 0).add(f"{glyph} {number}", role)
         return row
 
     def _triggers(self, flow: WorkflowDef) -> tuple[str, str]:
@@ -141,7 +141,8 @@ class Flows(ListView):
             ]
         )
         mark = (feed.runs.version, self.host.now() // 1_000_000_000)
-        if mark[0] != self._counted[0] and mark[1] != self._counted[1]:
+        fresh = mark[0] != self._counted[0] and mark[1] != self._counted[1]
+        if fresh or not self.stats:
             self._counted = mark
             self.spawn("stats", self._count())
         self.tick()

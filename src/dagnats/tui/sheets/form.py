@@ -77,7 +77,7 @@ def shown(value: Any) -> str:
 
 
 def fields_of(schema: bytes) -> list[Field]:
-    """The properties of an object's schema, in its order; none if it is not that of an object."""
+    """The properties of an object's schema, required ones first; none if it has none."""
     try:
         tree: Any = parse_json(schema)
     except InvalidError:
@@ -87,10 +87,11 @@ def fields_of(schema: bytes) -> list[Field]:
         return []
     required: Any = tree.get("required")
     names: list[str] = cast("list[str]", required) if isinstance(required, list) else []
-    return [
+    found = [
         _field(name, each, name in names)
         for name, each in cast("dict[str, Any]", properties).items()
     ]
+    return sorted(found, key=lambda field: not field.required)
 
 
 def _is_map(value: Any) -> bool:
