@@ -80,10 +80,8 @@ class CronTester(Sheet[None]):
         test = explain_cron(expression, zone, TIMES, now)
         if not test.valid:
             return [Line(), *wrapped(test.error, width, "bad", 4)]
-        return [
-            Line(),
-            *(_fire(at, label, now) for at, label in times),
-        ]
+        times = zip(test.next_times, test.labels, strict=False)
+        return [Line(), *(_fire(at, label, now) for at, label in times)]
 
 
 def _fire(at: str, label: str, now: int) -> Line:
