@@ -4,8 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+SEEDS  ?= 1000
+FIRST  ?= 1
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit bench lock clean
+.PHONY: help demo test lint format types unit bench simulate lock clean
 
 help:
 	@echo "make demo    a code review on a private server, watched as it runs"
@@ -15,6 +18,7 @@ help:
 	@echo "make types   pyright, strict, on src"
 	@echo "make unit    every test, nothing else"
 	@echo "make bench   the benchmarks; results in benchmarks/results.json"
+	@echo "make simulate SEEDS=n  n simulated deployments under everything that can go wrong"
 	@echo "make lock    resolve requirements.lock anew"
 	@echo "make clean   remove .venv and everything that is made"
 
@@ -39,6 +43,9 @@ unit: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.run
+
+simulate: $(STAMP)
+	$(BIN)/python -m tests.simulation.campaign --first $(FIRST) --seeds $(SEEDS) $(if $(BUG),--bug $(BUG))
 
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -218,3 +218,12 @@ def test_singletons_are_decided_again_as_they_were(mode: str, first: str) -> Non
     assert before["r1"] == first
     applied_again(world)
     assert {run_id: world.status(run_id) for run_id in ("r1", "r2")} == before
+
+
+def test_a_rate_limit_whose_key_is_missing_fails_the_step_though_dispatch_is_paused() -> None:
+    """WP-21: else the failure comes with the end of the pause, and nothing tells why so late."""
+    limit = {"key": "k", "limit": 1, "period": SECOND, "units": 1}
+    world = World(flow(step("a", keyed_rate_limit=limit)))
+    world.flow.paused.add("")
+    world.start("w", {})
+    assert world.run().error == 'rate limit key: path "k": key "k" not found'

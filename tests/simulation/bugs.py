@@ -82,4 +82,3 @@ BUGS: dict[str, Callable[[], Any]] = {
     "one-slot-too-many": _one_slot_too_many,
     "late-results": _late_results,
 }
-

@@ -58,7 +58,9 @@ def _hunt(bug: str, first: int, count: int) -> int:
     if not seed:
         print(f"{bug}: not found within {count} seeds")
         return 1
-    print(f"{bug}: found by seed {seed}, the {seed - first + 1}. of {count}", *failures, sep="\n    ")
+    print(
+        f"{bug}: found by seed {seed}, the {seed - first + 1}. of {count}", *failures, sep="\n    "
+    )
     return 0
 
 

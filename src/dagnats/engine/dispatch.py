@@ -5,6 +5,8 @@ The order is pause, slot, rate: a token is taken last, so that the rate bounds r
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from msgspec import Raw, Struct
 
 from dagnats.engine.effects import Dispatch
@@ -19,7 +21,7 @@ from dagnats.model.paths import PathError, lookup
 from dagnats.model.run import StepState
 from dagnats.model.task import TaskPayload
 from dagnats.model.times import SECOND
-from dagnats.model.workflow import StepDef, StepType
+from dagnats.model.workflow import KeyedRateLimit, RateLimit, StepDef, StepType
 
 PAUSE, SLOT, RATE, STICKY, LOOP = "pause", "slot", "rate", "sticky", "loop"
 STICKY_FALLBACK = 5 * SECOND
@@ -76,6 +78,7 @@ def enqueue(turn: Turn, order: Order, after: str = "") -> None:
     Raises:
         StepError: the rate limit's key cannot be found in the input.
     """
+    bucket = _bucket(order)  # First: what is wrong with it shows whatever holds the task.
     workflow = turn.run.snapshot.workflow_id
     wait = SlotWait(turn.run.id, order.step_id, order.dispatch, order.step.max_task_concurrency)
     if after == "" and turn.env.flow.is_paused(workflow):
@@ -83,21 +86,28 @@ def enqueue(turn: Turn, order: Order, after: str = "") -> None:
         return
     if after in ("", PAUSE) and wait.limit and not turn.env.flow.acquire(order.step.task, wait):
         return
-    if after in ("", PAUSE, SLOT) and _rate_holds(turn, order):
+    if after in ("", PAUSE, SLOT) and bucket is not None and _rate_holds(turn, order, bucket):
         return
     _publish(turn, order)
 
 
-def _rate_holds(turn: Turn, order: Order) -> bool:
+class _Bucket(NamedTuple):
+    key: str
+    limit: RateLimit | KeyedRateLimit
+    units: int
+
+
+def _bucket(order: Order) -> _Bucket | None:
+    """Which tokens a task needs, and how many."""
     step = order.step
-    limit = step.rate_limit or step.keyed_rate_limit
-    if limit is None:
-        return False
-    key, units = f"{step.task}._global", 1
     if step.keyed_rate_limit is not None:
         key = f"{step.task}.{_rate_key(order, step.keyed_rate_limit.key)}"
-        units = max(1, step.keyed_rate_limit.units)
-    due = turn.env.flow.reserve(key, limit, units, turn.wall)
+        return _Bucket(key, step.keyed_rate_limit, max(1, step.keyed_rate_limit.units))
+    return _Bucket(f"{step.task}._global", step.rate_limit, 1) if step.rate_limit else None
+
+
+def _rate_holds(turn: Turn, order: Order, bucket: _Bucket) -> bool:
+    due = turn.env.flow.reserve(bucket.key, bucket.limit, bucket.units, turn.wall)
     if due <= turn.wall:
         return False
     event = turn.event_of(
