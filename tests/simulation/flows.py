@@ -55,8 +55,7 @@ def _workflow(rng: random.Random, name: str, children: list[str]) -> dict[str, A
         (0.15, "cancel_on", [_cancel(rng)]),
         (0.15, "priority", {"key": "k", "rules": {"0": 60, "1": -60}, "default_offset": 5}),
     ):
-        if _maybe(rng, share):
-            workflow[key] = value
+        workflow |= {key: value} if _maybe(rng, share) else {}
     if not any(step.get("worker_group") for step in steps) and _maybe(rng, 0.12):
         workflow["sticky"] = "soft"
     return workflow

@@ -22,7 +22,7 @@ BEGIN_S = 1_000_000.0
 ROOMS = ("dagnats.runtime", "dagnats.wire", "dagnats.engine")
 
 
-class Stalled(Exception):
+class StalledError(Exception):
     """Everything waits and nothing will ever happen."""
 
 
@@ -34,7 +34,7 @@ class _Jump:
 
     def select(self, timeout: float | None) -> list[Any]:
         if timeout is None:
-            raise Stalled
+            raise StalledError
         self._loop.now += timeout
         return []
 

@@ -278,9 +278,9 @@ class Client:
         self, inbox: str, data: bytes, headers: dict[str, str], ack: str = "", asked: str = ""
     ) -> None:
         """Send to an inbox of this client. Published messages may lose their acknowledgement."""
-        if not asked.startswith("$") and self.faults.deaf > 0:
-            if self.faults.rng.random() < self.faults.deaf:
-                return
+        heard = asked.startswith("$") or not self.faults.deaf
+        if not heard and self.faults.rng.random() < self.faults.deaf:
+            return
         subject = inbox
         if "" in headers:  # A consumer's message comes under its own subject.
             headers = dict(headers)

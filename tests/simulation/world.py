@@ -193,7 +193,7 @@ class World:
     def _act_event(self, type: str, body: Any) -> None:
         self.server.publish(f"event.{type}", json.dumps(body).encode(), EMPTY)
 
-    def _act_cancel(self, run: str, action: str, pick: float) -> None:
+    def _act_cancel(self, run: str, **_: Any) -> None:
         if run in self.starts:
             event = Event(type=EventType.WORKFLOW_CANCELLED.value, run_id=run)
             self._append(event, f"{run}.{event.type}")
@@ -232,7 +232,7 @@ class World:
             )
         )
 
-    def _act_rerun(self, run: str, action: str, pick: float) -> None:
+    def _act_rerun(self, run: str, **_: Any) -> None:
         known = self.snapshot(run)
         if known is None or f"{run}again" in self.starts or not known.steps:
             return
@@ -303,7 +303,7 @@ class World:
             client.cut()
             self.loop.call_later(long, client.join)
 
-    def _act_server(self, who: int, long: float) -> None:
+    def _act_server(self, long: float, **_: Any) -> None:
         """The server restarts: every connection is lost, what is stored stays."""
         for process in self.processes:
             if process.client is not None:
