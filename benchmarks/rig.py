@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks import meter
 from dagnats.model.codec import encode, raw
@@ -28,6 +29,7 @@ from dagnats.wire.stores import Stores
 from dagnats.wire.topology import provision
 
 TASK = "bench.nothing"
+BIG = "bench.big"
 WORKER_CONCURRENCY = 1000
 
 RUN_TIMEOUT = 120.0
@@ -72,6 +74,7 @@ class Rig:
         self.bus = bus
         self.url = bus.options.url
         self.pids = pids
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.stores = Stores(bus)
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._listening = self.stores.listen("history.*", self._heard)
@@ -90,25 +93,25 @@ class Rig:
                 else:
                     waiting.set_result(None)
 
-    def prepare(self, workflow: WorkflowDef) -> tuple[str, Outgoing]:
-        """A new run's id and the message that starts it."""
+    def prepare(self, workflow: WorkflowDef, **start: Any) -> tuple[str, Outgoing]:
+        """A new run's id and the message that starts it; ``start`` goes into its payload."""
         run_id = secrets.token_hex(16)
         event = Event(
             type=EventType.WORKFLOW_STARTED.value,
             run_id=run_id,
             timestamp=format_time(time.time_ns()),
-            payload=raw(StartPayload(workflow_def=raw(workflow))),
+            payload=raw(StartPayload(workflow_def=raw(workflow), **start)),
         )
         out = Outgoing(subjects.history(run_id), encode(event), msgids.event(run_id, event.type))
         return run_id, out
 
-    async def run(self, workflow: WorkflowDef) -> float:
+    async def run(self, workflow: WorkflowDef, **start: Any) -> float:
         """Start a run, wait for its end.
 
         Returns:
             Seconds from the start's publish to the completion event.
         """
-        run_id, message = self.prepare(workflow)
+        run_id, message = self.prepare(workflow, **start)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[run_id] = done
         began = time.perf_counter()
@@ -130,6 +133,13 @@ class Rig:
                 group.create_task(lane())
         return took
 
+    def restart(self, role: str) -> None:
+        """Kill a process and start it anew."""
+        self.children[role].kill()
+        self.children[role].wait(20)
+        self.children[role] = child = _start(role, self.bus.options.url)
+        self.pids[role] = child.pid
+
     def cpu(self) -> dict[str, float]:
         """Seconds of processor time of each process so far."""
         return {name: meter.cpu(pid) for name, pid in self.pids.items()}
@@ -146,7 +156,7 @@ async def rig(sync: str) -> AsyncIterator[Rig]:
     Args:
         sync: the server's ``sync_interval``: ``always`` or a duration.
     """
-    children: list[subprocess.Popen[bytes]] = []
+    children: dict[str, subprocess.Popen[bytes]] = {}
     with tempfile.TemporaryDirectory(prefix="dagnats-bench-") as folder:
         port = free_port()
         server = EmbeddedServer(NatsSettings(data_dir=Path(folder), port=port, sync=sync))
@@ -156,17 +166,17 @@ async def rig(sync: str) -> AsyncIterator[Rig]:
             await provision(bus)
             pids = {"server": server.pid, "driver": os.getpid()}
             for role in ("engine", "worker"):
-                child = _start(role, server.url)
-                children.append(child)
+                children[role] = child = _start(role, server.url)
                 pids[role] = child.pid
             made = Rig(bus, pids)
+            made.children = children
             await made.start()
             await made.many(chain(3), 20, 5)  # everything is connected and warm
             yield made
         finally:
-            for child in children:
+            for child in children.values():
                 child.terminate()
-            for child in children:
+            for child in children.values():
                 child.wait(20)
             await bus.close()
             await server.stop()

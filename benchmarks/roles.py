@@ -7,7 +7,7 @@ import sys
 
 import uvloop
 
-from benchmarks.rig import TASK, WORKER_CONCURRENCY
+from benchmarks.rig import BIG, TASK, WORKER_CONCURRENCY
 
 
 async def engine(url: str) -> None:
@@ -29,6 +29,10 @@ def worker(url: str) -> None:
     @made.task(TASK)
     async def nothing() -> None:
         return None
+
+    @made.task(BIG)
+    async def big() -> str:
+        return "x" * 4096
 
     made.run()
 
