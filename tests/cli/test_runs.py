@@ -164,6 +164,9 @@ def test_inspect_shows_failures_and_dead_letters(world: World, workflow: Make) -
     assert "\nFailures:\n" in done.out
     assert re.search(r"^  \d\d:\d\d:\d\d  step\.failed {13} lint$", done.out, re.MULTILINE)
     assert re.search(r"^  SEQ  TASK  STEP  ERROR$", done.out, re.MULTILINE)
+    assert re.search(r'^ {10}\{"error":"no such luck",.*\}$', done.out, re.MULTILINE)
+    assert re.search(r"^ {10}Traceback \(most recent call last\):$", done.out, re.MULTILINE)
+    assert "\\n" not in done.out, "a traceback is shown in lines"
     shown = world("run", "inspect", run_id, "--json").json
     assert list(shown)[:3] == ["run", "failures", "dead_letters"]
 

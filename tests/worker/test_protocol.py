@@ -76,6 +76,7 @@ async def test_message_ids_are_those_of_the_protocol(engine: Engine) -> None:
         (NonRetryableError("never"), "non_retriable", "never"),
         (RetryAfter(1.5, "later"), "retry_after", "later"),
         (KeyError(), "retriable", "KeyError"),
+        (KeyError("count"), "retriable", "KeyError: 'count'"),
     ],
 )
 async def test_an_exception_fails_the_attempt(

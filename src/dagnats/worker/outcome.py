@@ -172,6 +172,8 @@ def _text(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
         return f"<{type(error).__name__} whose text cannot be shown>"
+    if isinstance(error, KeyError) and text:  # It says the name of the key and nothing else.
+        return f"{type(error).__name__}: {text}"
     return text or type(error).__name__
 
 

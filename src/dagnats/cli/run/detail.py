@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import msgspec
 
 from dagnats.cli.render.console import out, paint, role_of
-from dagnats.cli.render.results import print_table
+from dagnats.cli.render.results import json_text, print_table
 from dagnats.cli.render.table import Column
 from dagnats.cli.render.times import clock, date_time
 from dagnats.model.run import is_terminal
@@ -78,8 +80,22 @@ def _print_failure(event: RunEvent) -> None:
     out(f"  {clock(event.timestamp)}  {paint(kind, 'bad')}{padding} {step}")
     if event.trace_id:
         out(f"{FAILURE_INDENT}trace: {one_line(event.trace_id)}")
-    if event.data:
-        out(FAILURE_INDENT + sanitize(event.data, DATA_LIMIT).replace("\n", f"\n{FAILURE_INDENT}"))
+    for text in _failure_texts(event.data):
+        out(FAILURE_INDENT + sanitize(text, DATA_LIMIT).replace("\n", f"\n{FAILURE_INDENT}"))
+
+
+def _failure_texts(data: str) -> list[str]:
+    """The data of a failure, and the traceback in it as one reads it."""
+    try:
+        document: object = msgspec.json.decode(data) if data else None
+    except msgspec.MsgspecError:
+        document = None
+    if isinstance(document, dict):
+        rest = cast("dict[str, object]", document)
+        traceback = rest.pop("traceback", None)
+        if isinstance(traceback, str):
+            return [json_text(rest), traceback.rstrip()]
+    return [data] if data else []
 
 
 def print_reasons(reasons: list[Reason]) -> None:
