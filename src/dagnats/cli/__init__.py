@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "singleton": ("singleton", "See and release singleton locks."),
     "engine": ("engine", "Hold and resume the dispatch of steps."),
     "serve": ("serve", "Start the embedded NATS server with DagNats engine and API."),
+    "doctor": ("doctor", "Check the deployment and what is kept of the runs."),
     "status": ("status", "Show system health."),
     "logs": ("logs", "Tail or search the log stream."),
     "clean": ("clean", "Purge data from streams and KV buckets."),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,9 +60,18 @@ def current() -> State:
 async def session() -> AsyncGenerator[Session]:
     """A connection as the shared options ask for it; its warnings go to standard error.
 
+    Where ``--server`` names a stopped server's data directory or a recording, it is opened on a
+    private server.
+
     Raises:
         UnreachableError: there is no server.
     """
+    if offline():
+        from dagnats.server.offline import open_store
+
+        async with open_store(Path(current().connect["server"])) as opened:
+            yield opened
+        return
     import msgspec
 
     from dagnats.cli.render.console import warn
@@ -73,6 +83,12 @@ async def session() -> AsyncGenerator[Session]:
         for warning in opened.warnings:
             warn(warning)
         yield opened
+
+
+def offline() -> bool:
+    """Whether ``--server`` names something on this machine instead of a server."""
+    server = current().connect.get("server", "")
+    return os.sep in server and "://" not in server and Path(server).exists()
 
 
 def interactive() -> bool:

@@ -70,14 +70,17 @@ class Fold:
         definition: the definition the run is pinned to.
         log: its whole history, or as much of it as is known: what was let in at once, and which
             children could be started, shows in later events. May grow afterwards.
+        secret: the engine's, where nonces and the chance in delays must be its own.
     """
 
-    def __init__(self, definition: WorkflowDef, log: Iterable[Recorded]) -> None:
+    def __init__(
+        self, definition: WorkflowDef, log: Iterable[Recorded], secret: bytes = b""
+    ) -> None:
         self._definition = definition
         self._flow = _PastFlow()
         self._entered = 0
         self._children: set[str] = set()
-        self._machine = Machine(Env(flow=self._flow, definition=self._known))
+        self._machine = Machine(Env(flow=self._flow, definition=self._known, secret=secret))
         self._run: Run | None = None
         for item in log:
             self.learn(item)
@@ -147,7 +150,10 @@ class Fold:
 
 
 def fold(
-    definition: WorkflowDef, events: Iterable[Recorded], seq: int | None = None
+    definition: WorkflowDef,
+    events: Iterable[Recorded],
+    seq: int | None = None,
+    secret: bytes = b"",
 ) -> WorkflowRun:
     """The state of a run after an event.
 
@@ -155,12 +161,13 @@ def fold(
         definition: the definition the run is pinned to.
         events: its history in order, later events as well: they tell what could be started.
         seq: the last event to apply; ``None``: all.
+        secret: see :class:`Fold`.
 
     Raises:
         InvalidError: the history does not begin with a start.
     """
     log = list(events)
-    folded = Fold(definition, log)
+    folded = Fold(definition, log, secret)
     for item in log:
         if seq is None or item.seq <= seq:
             folded.apply(item)

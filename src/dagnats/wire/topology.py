@@ -94,6 +94,9 @@ FLOOR = "$KV.engine_state.floor"
 
 _HISTORY = "WORKFLOW_HISTORY"
 
+_FIXED = ("retention", "storage", "subjects")
+"""Settings that matter and that cannot simply be changed."""
+
 
 async def provision(bus: Bus, store_bytes: int = 0, replicas: int = 1) -> list[str]:
     """Create what is missing; what is there already is left as it is.
@@ -123,6 +126,53 @@ async def provision(bus: Bus, store_bytes: int = 0, replicas: int = 1) -> list[s
     for stream, config in CONSUMERS:
         await _ensure_consumer(bus, stream, consumer_config(config["name"], features))
     return drift
+
+
+class Difference(Struct, frozen=True):
+    """Where the server is not as we would have made it.
+
+    Args:
+        name: of the stream, the bucket's stream, or the consumer behind its stream's name.
+        what: the setting; empty when all of it is missing.
+        found: what it is; ``None`` when it is missing.
+        wanted: what it should be.
+    """
+
+    name: str
+    what: str = ""
+    found: Any = None
+    wanted: Any = None
+
+
+async def compare(bus: Bus) -> list[Difference]:
+    """How the server differs from what :func:`provision` makes. Changes nothing."""
+    features, found = await Features.of(bus), list[Difference]()
+    wanted = [_stream_config(spec, DEFAULT_STORE, 1) for spec in STREAMS]
+    wanted += [_bucket_config(name, ttl, 1) for name, ttl in BUCKETS.items()]
+    for config in wanted:
+        if not features.schedules:
+            config.pop(SCHEDULES, None)
+        found += await _compare_stream(bus, config)
+    for stream, config in (*CONSUMERS, (_HISTORY, engine_config())):
+        try:
+            await bus.api(f"CONSUMER.INFO.{stream}.{config['name']}")
+        except NotFoundError:
+            found.append(Difference(f"{stream}/{config['name']}"))
+    return found
+
+
+async def _compare_stream(bus: Bus, config: dict[str, Any]) -> list[Difference]:
+    name = config["name"]
+    try:
+        present = (await bus.api(f"STREAM.INFO.{name}"))["config"]
+    except NotFoundError:
+        return [Difference(name)]
+    flags = [key for key in config if key.startswith("allow_")]
+    return [
+        Difference(name, key, present.get(key, False), config[key])
+        for key in (*_FIXED, *flags)
+        if key in config and present.get(key, False) != config[key]
+    ]
 
 
 def _stream_config(spec: StreamSpec, store_bytes: int, replicas: int) -> dict[str, Any]:
@@ -175,10 +225,9 @@ async def _ensure_stream(bus: Bus, config: dict[str, Any]) -> list[str]:
             await bus.api(f"STREAM.UPDATE.{name}", {**present, **missing}, wait=30)
         except DagnatsError as error:
             return [error.message]
-    fixed = ("retention", "storage", "subjects")
     return [
         f"{name}: {key} is {present.get(key)}, not {config[key]}"
-        for key in fixed
+        for key in _FIXED
         if key in config and present.get(key) != config[key]
     ]
 
