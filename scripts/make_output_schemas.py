@@ -29,12 +29,13 @@ from dagnats.server.settings import KEYS
 from dagnats.services.cleaning import CleanPlan
 from dagnats.services.control import PauseState
 from dagnats.services.dlq import Discarded
+from dagnats.services.doctor.findings import Report
 from dagnats.services.documents import SECRET
 from dagnats.services.events import PublishedEvent
 from dagnats.services.run_diff import RunDiff
 from dagnats.services.run_events import RunEvent
-from dagnats.services.run_trace import SpanRow
 from dagnats.services.run_steps import Decided, Overridden
+from dagnats.services.run_trace import SpanRow
 from dagnats.services.runs import Retried, Signalled, Started
 from dagnats.services.singletons import ReleasedLock, SingletonRow
 from dagnats.services.status import Status, StatusDetail
@@ -102,6 +103,7 @@ OUTPUTS: dict[str, tuple[Any, ...]] = {
     "engine pause": (PauseState,),
     "engine resume": (PauseState,),
     "engine status": (PauseState,),
+    "doctor": (Report,),
     "serve": (Listening, "dry run"),
     "status": ("status",),
     "logs": (LogRecord,),

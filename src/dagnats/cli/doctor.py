@@ -41,10 +41,11 @@ def doctor(
 
 async def _doctor(limit: int | None, *, repair: bool, yes: bool) -> None:
     from dagnats.services.doctor.repair import apply
-    from dagnats.services.doctor.visit import examine
+    from dagnats.services.doctor.visit import AT_REST, LIVE, examine
 
+    checks = AT_REST if offline() else LIVE
     async with session() as opened:
-        report = await examine(opened, limit, stopped=offline())
+        report = await examine(opened, limit, checks=checks)
         repairs = list(dict.fromkeys(f.repair for f in report.findings if f.repair))
         if repair and repairs:
             for each in repairs:
@@ -52,7 +53,7 @@ async def _doctor(limit: int | None, *, repair: bool, yes: bool) -> None:
             confirm(f"do these {len(repairs)} repairs", yes)
             for each in repairs:
                 await apply(opened, each)
-            report = await examine(opened, limit, stopped=offline())
+            report = await examine(opened, limit, checks=checks)
     show(report, lambda: _print(report))
     if not report.healthy:
         raise typer.Exit(1)

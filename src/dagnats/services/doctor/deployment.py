@@ -8,11 +8,12 @@ from dagnats.model.times import SECOND, format_duration, read_time
 from dagnats.services.doctor.findings import Cure, Finding, Repair, Severity
 from dagnats.services.infos import consumer_info, stream_infos
 from dagnats.services.readiness import check_readiness
+from dagnats.services.recording import SKIPPED
 from dagnats.services.session import Session
 from dagnats.services.status import ENGINE, HISTORY
 from dagnats.wire.durability import sync_mode
 from dagnats.wire.features import Features
-from dagnats.wire.topology import compare
+from dagnats.wire.topology import Difference, compare
 
 CLOCK_SLACK = 2 * SECOND
 """Clocks further apart than this make ages and time limits look wrong."""
@@ -21,17 +22,28 @@ CLOCK_SLACK = 2 * SECOND
 async def topology(session: Session) -> AsyncIterator[Finding]:
     """Streams, buckets and consumers against what they should be."""
     for difference in await compare(session.bus):
-        missing = difference.found is None
-        yield Finding(
-            severity=Severity.ERROR if missing else Severity.WARNING,
-            check="topology",
-            subject=difference.name,
-            problem="is missing"
-            if missing
-            else f"{difference.what} is {difference.found}, not {difference.wanted}",
-            advice="" if missing else f"change it with 'nats stream edit {difference.name}'",
-            repair=Repair(Cure.PROVISION) if missing else None,
-        )
+        yield _difference("topology", difference)
+
+
+async def stored(session: Session) -> AsyncIterator[Finding]:
+    """Streams and buckets that a stopped server should have left."""
+    for difference in await compare(session.bus):
+        if difference.found is None and difference.name not in SKIPPED:
+            yield _difference("stored", difference)
+
+
+def _difference(check: str, difference: Difference) -> Finding:
+    missing = difference.found is None
+    return Finding(
+        severity=Severity.ERROR if missing else Severity.WARNING,
+        check=check,
+        subject=difference.name,
+        problem="is missing"
+        if missing
+        else f"{difference.what} is {difference.found}, not {difference.wanted}",
+        advice="" if missing else f"change it with 'nats stream edit {difference.name}'",
+        repair=Repair(Cure.PROVISION) if missing else None,
+    )
 
 
 async def server(session: Session) -> AsyncIterator[Finding]:

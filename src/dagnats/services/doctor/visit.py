@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 
 from dagnats.errors import DagnatsError
 from dagnats.services.doctor import deployment, records
@@ -14,19 +14,23 @@ RUNS = 1000
 
 DEPLOYMENT: dict[str, Callable[[Session], AsyncIterator[Finding]]] = {
     "topology": deployment.topology,
+    "stored": deployment.stored,
     "server": deployment.server,
     "working": deployment.working,
     "sequences": deployment.sequences,
 }
 """Checks by name, in the order in which they are made."""
 
+LIVE = ("topology", "server", "working", "sequences")
+AT_REST = ("stored", "sequences")
+"""Checks of a deployment at work, and of what a stopped one left."""
+
 
 async def examine(
     session: Session,
     limit: int | None = RUNS,
     progress: Callable[[int], None] | None = None,
-    *,
-    stopped: bool = False,
+    checks: Collection[str] = LIVE,
 ) -> Report:
     """Look at everything.
 
@@ -34,14 +38,12 @@ async def examine(
         session: the connection.
         limit: how many runs to examine, those written last first; ``None``: all.
         progress: called with the number of runs examined so far.
-        stopped: the server is private to us: nothing is expected to work on it.
+        checks: which of :data:`DEPLOYMENT` to make.
     """
-    checks, findings = list[Check](), list[Finding]()
-    for name, look in DEPLOYMENT.items():
-        if stopped and name in ("working", "server"):
-            continue
-        findings += await _looked(name, look(session))
-        checks.append(Check(name, ""))
+    made, findings = list[Check](), list[Finding]()
+    for name in checks:
+        findings += await _looked(name, DEPLOYMENT[name](session))
+        made.append(Check(name, ""))
     examined = 0
     try:
         async for finding in records.runs(session, limit):
@@ -53,8 +55,8 @@ async def examine(
     except DagnatsError as error:
         findings.append(_unfinished("runs", error))
     ill = {finding.subject for finding in findings if finding.check == "runs"}
-    checks.append(Check("runs", f"{examined + len(ill)} runs"))
-    return Report(checks, findings)
+    made.append(Check("runs", f"{examined + len(ill)} runs"))
+    return Report(made, findings)
 
 
 async def _looked(name: str, found: AsyncIterator[Finding]) -> list[Finding]:
