@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from msgspec import Struct, field
 
@@ -162,10 +162,16 @@ class Histogram(Metric):
 
 
 class Registry:
-    """The metrics of a process, by name. Asking for one that exists gives that one."""
+    """The metrics of a process, by name. Asking for one that exists gives that one.
+
+    Attributes:
+        before: called before the metrics are sent, so that gauges about other things than this
+            process are not stale.
+    """
 
     def __init__(self) -> None:
         self._metrics: dict[str, Metric] = {}
+        self.before: list[Callable[[], Awaitable[None]]] = []
 
     def __iter__(self) -> Iterator[Metric]:
         return iter([self._metrics[name] for name in sorted(self._metrics)])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from dagnats.errors import DagnatsError
 from dagnats.model.codec import encode
 from dagnats.model.spans import RUN_ID, Span, to_record
 from dagnats.runtime.keeper import Keeper
@@ -97,6 +99,10 @@ class Telemetry:
     async def _measure(self) -> None:
         while True:
             await asyncio.sleep(METRICS_S)
+            for refresh in tuple(METRICS.before):
+                # What cannot be looked at has no value just now; the rest is sent all the same.
+                with contextlib.suppress(DagnatsError, TimeoutError):
+                    await refresh()
             for message in self._changed(time.time_ns()):
                 self._rest.put(message)
 

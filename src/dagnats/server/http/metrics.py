@@ -28,6 +28,8 @@ GAUGES: dict[str, tuple[str, Labels]] = {
     "dagnats.workflow.runs": ("Stored runs.", ("workflow", "status")),
     "dagnats.tasks.pending": ("Tasks that wait for a worker.", ("task",)),
     "dagnats.tasks.in_flight": ("Tasks that workers have.", ("task",)),
+    "workflow.runs.active": ("Runs under way.", ("workflow",)),
+    "dlq_depth": ("Dead letters.", ()),
     "dagnats.dlq.depth": ("Dead letters.", ("task",)),
     "dagnats.engine.running": ("Whether an engine is attached.", ()),
     "dagnats.engine.lag_messages": ("Events the engine has not seen.", ()),
@@ -67,16 +69,27 @@ class Metrics:
         self._lock = asyncio.Lock()
         for name, (about, labels) in GAUGES.items():
             METRICS.gauge(name, about, labels, read=lambda name=name: self._state.get(name, {}))
+        METRICS.before.append(self.refresh)
+
+    def close(self) -> None:
+        """Look no more; what was seen is nobody's state from now on."""
+        METRICS.before.remove(self.refresh)
+        self._state = {}
 
     async def text(self) -> str:
-        """All metrics of the process. The system is looked at anew now and then only."""
+        """All metrics of the process."""
+        await self.refresh()
+        return METRICS.render()
+
+    async def refresh(self) -> None:
+        """Look at the system anew, now and then only."""
         async with self._lock:
             began = time.monotonic()
             if began >= self._good_until:
+                self._state = {}
                 self._state = await _state(self._session)
                 took = time.monotonic() - began
                 self._good_until = time.monotonic() + max(MIN_AGE_S, SHARE * took)
-        return METRICS.render()
 
 
 async def _state(session: Session) -> dict[str, dict[Labels, float]]:
@@ -96,6 +109,7 @@ async def _state(session: Session) -> dict[str, dict[Labels, float]]:
 def _of_runs(status: Status) -> dict[str, dict[Labels, float]]:
     return {
         "dagnats.runs": _series(status.runs.items()),
+        "workflow.runs.active": {(row.name,): row.running for row in status.workflows},
         "dagnats.workflow.runs": {
             (row.name, name): count
             for row in status.workflows
@@ -112,6 +126,7 @@ def _of_detail(detail: StatusDetail) -> dict[str, dict[Labels, float]]:
     return {
         "dagnats.tasks.pending": _series((row.task, row.pending) for row in detail.queues),
         "dagnats.tasks.in_flight": _series((row.task, row.in_flight) for row in detail.queues),
+        "dlq_depth": {(): detail.dlq.total},
         "dagnats.dlq.depth": _series(detail.dlq.by_task.items()),
         "dagnats.engine.lag_messages": {(): detail.engine.history_lag_messages},
         "dagnats.engine.lag_seconds": {(): detail.engine.history_lag_seconds},

@@ -68,6 +68,7 @@ class HttpRoom:
         self.bind = host, port = context.http_bind
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self._closing = asyncio.Event()
+        self._metrics = Metrics(self._session)
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -93,6 +94,7 @@ class HttpRoom:
         if self._server is None or self._task is None:
             return
         self._closing.set()
+        self._metrics.close()
         self._server.should_exit = True
         await self._task
 
@@ -101,7 +103,7 @@ class HttpRoom:
         listed = operations_in(workflows, bulk, runs, events, dead, triggers, operators)
         bridge = Bridge(session, settings.bridge_ack_wait / SECOND)
         listed += bridge_operations(bridge)
-        metrics = Metrics(session)
+        metrics = self._metrics
         health = HealthCheck(session, None if settings.nats_url else settings.data_dir)
         about = system_operations(
             health, metrics, lambda: context.ready, settings.otlp_endpoint, listed
