@@ -72,6 +72,9 @@ async def test_it_can_be_discovered(stores: Stores) -> None:
         "api.workflows.register",
         "api.runs.start",
         "api.runs.get",
+        "api.runtimes.register",
+        "api.runs.spawn",
+        "api.runtimes.budget",
     }
 
 
@@ -81,7 +84,8 @@ async def test_it_can_be_discovered(stores: Stores) -> None:
     [b"", b"{", b"null", b'{"workflow": ""}', b'{"workflow": "nope"}', b"[" * 5000, b"\xff\xfe"],
 )
 async def test_nonsense_gets_an_error_and_ends_nothing(stores: Stores, body: bytes) -> None:
-    for subject in ("api.workflows.register", "api.runs.start", "api.runs.get"):
+    own = ("api.runtimes.register", "api.runs.spawn", "api.runtimes.budget")
+    for subject in ("api.workflows.register", "api.runs.start", "api.runs.get", *own):
         assert (await ask(stores, subject, body))["error"]
     await stores.bus.publish("api.runs.start", body)  # without a reply subject
     assert (await asyncio.gather(*(ask(stores, "api.runs.get", b"x") for _ in range(200))))[0]

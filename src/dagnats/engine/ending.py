@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Raw
 
+from dagnats.engine import spawned
 from dagnats.engine.attempt import release
 from dagnats.engine.effects import (
     BindWorker,
@@ -47,6 +48,8 @@ def end(turn: Turn, status: RunStatus, error: str = "", step_id: str = "") -> No
     snapshot.completed_at = turn.stamp
     snapshot.error, snapshot.failed_step = error, step_id
     _free(turn)
+    if status != RunStatus.COMPLETED:
+        spawned.cancel(turn)
     _announce(turn, status)
     _tell_parent(turn, status)
 

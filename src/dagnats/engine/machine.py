@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from dagnats.engine import operator
+from dagnats.engine import operator, spawned
 from dagnats.engine.attempt import begin, is_current
 from dagnats.engine.dispatch import LOOP, STICKY, enqueue, order_of
 from dagnats.engine.effects import BindWorker, Effect
@@ -220,6 +220,11 @@ def _by_kind(turn: Turn, step: StepDef, state: StepState) -> None:
     KINDS[step.type].handle(turn, step, state)
 
 
+def _child(turn: Turn) -> None:
+    if not spawned.has_ended(turn):
+        _of_step(_by_kind, current=False)(turn)
+
+
 _HANDLERS: dict[str, Callable[[Turn], None]] = {
     EventType.WORKFLOW_CANCELLED: _cancelled,
     EventType.WORKFLOW_ADMITTED: _admitted,
@@ -239,7 +244,8 @@ _HANDLERS: dict[str, Callable[[Turn], None]] = {
     EventType.APPROVAL_GRANTED: _of_step(_by_kind, current=False),
     EventType.APPROVAL_REJECTED: _of_step(_by_kind, current=False),
     EventType.APPROVAL_EXPIRED: _of_step(_by_kind),
-    EventType.CHILD_COMPLETED: _of_step(_by_kind, current=False),
-    EventType.CHILD_FAILED: _of_step(_by_kind, current=False),
+    EventType.CHILD_COMPLETED: _child,
+    EventType.CHILD_FAILED: _child,
+    EventType.WORKFLOW_SPAWN: spawned.note,
 }
 """Types that are not here are records for readers, or come from a newer peer."""

@@ -134,6 +134,8 @@ class WorkflowRun(Wire):
     """The failed step whose compensation is under way."""
     reopened: int = 0
     """How often a dead letter of this run was replayed."""
+    spawned: list[str] = []
+    """Children at work that a handler started through the control plane."""
     sticky_worker: str = ""
     """The worker that a sticky run is bound to."""
 

@@ -60,6 +60,7 @@ class Housekeeper:
             await self.sweep()
             if number % PRUNE_EVERY == 0:
                 await self._retention.reap()
+                await self._retention.settle()
                 if max_age:
                     await self._retention.prune(max_age)
 

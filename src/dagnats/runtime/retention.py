@@ -26,6 +26,9 @@ log = logging.getLogger("dagnats.engine")
 EPHEMERAL = "agent."
 """What the names of definitions begin with that a run registered for itself."""
 
+SPAWNED = "spawned"
+"""Keys ``spawned.{root}.{run}`` of ``engine_state``: runs started through the control plane."""
+
 GRACE = HOUR
 """How long such a definition stays after its run has ended."""
 
@@ -141,6 +144,15 @@ class Retention:
                 continue  # Registered anew meanwhile.
             count += 1
         return count
+
+    async def settle(self) -> None:
+        """Forget which runs were started by handlers once they have ended (``runtime_quota``)."""
+        state = self._stores.engine_state
+        keys = {key.rpartition(".")[2]: key for key in await state.keys(f"{SPAWNED}.>")}
+        found = await self._stores.runs.get_many(f"run.{run_id}" for run_id in keys)
+        for entry in found.values():
+            if is_terminal(entry.value.status):
+                await state.delete(keys[entry.value.run_id])
 
 
 def _ended_before(run: WorkflowRun, cutoff: int) -> bool:

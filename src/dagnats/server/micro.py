@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 from dagnats.errors import DagnatsError, InvalidError, NotFoundError
 from dagnats.model.codec import ABSENT, encode, is_absent
 from dagnats.model.files import read_workflow
+from dagnats.server import runtime_api
 from dagnats.server.rooms import Context
 from dagnats.services import run_events, run_query, runs, workflow_files
 from dagnats.services.run_documents import RunDocument, run_document
@@ -47,6 +48,7 @@ class MicroRoom:
 
     def __init__(self, context: Context) -> None:
         bus = context.session.bus
+        self._settings = context.settings
         self._session = Session(bus, context.session.stores, actor="nats-api")
         self._service = MicroService(bus, NAME, service_version(), DESCRIPTION)
 
@@ -57,9 +59,8 @@ class MicroRoom:
             ("start", "api.runs.start", _start),
             ("get", "api.runs.get", _get),
         )
-        await self._service.start(
-            [Endpoint(name, subject, self._answer(handle)) for name, subject, handle in endpoints]
-        )
+        own = [Endpoint(name, subject, self._answer(handle)) for name, subject, handle in endpoints]
+        await self._service.start([*own, *runtime_api.endpoints(self._session, self._settings)])
 
     async def stop(self) -> None:
         """Answer what was asked, then leave."""

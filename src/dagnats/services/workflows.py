@@ -98,7 +98,7 @@ async def register_definition(
     adopted = [_adopted(definition.name, trigger) for trigger in triggers]
     await resolve_conflicts(session, adopted)
     known = await entry_of(session.stores.definitions, definition.name)
-    await _keep_revision(session, definition)
+    await keep_revision(session, definition)
     await session.stores.definitions.put(definition.name, definition)
     for trigger in adopted:
         await session.stores.triggers.put(trigger.id, trigger)
@@ -124,7 +124,8 @@ def _adopted(workflow: str, trigger: TriggerDef) -> TriggerDef:
     return adopted
 
 
-async def _keep_revision(session: Session, definition: WorkflowDef) -> None:
+async def keep_revision(session: Session, definition: WorkflowDef) -> None:
+    """Keep a definition for the runs that are pinned to it."""
     # A server of another make keeps no revisions; its runs do not look for them.
     key = f"{definition.name}.{revision_of(definition)}"
     await put_if_there(session.stores.revisions, key, definition)

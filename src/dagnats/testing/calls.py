@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from msgspec import Raw
 
+from dagnats.errors import UsageError
 from dagnats.model.codec import ABSENT, raw
 from dagnats.model.event import Event, EventType
 from dagnats.model.task import FailureType, TaskPayload
@@ -59,6 +60,15 @@ class SandboxLink:
     async def load_checkpoint(self, key: str) -> bytes | None:
         """A checkpoint, or None."""
         return self.checkpoints.get(key)
+
+    async def ask(self, subject: str, data: bytes) -> bytes:
+        """There is no server to ask."""
+        del data
+        raise UsageError(f"{subject}: the control plane needs a server")
+
+    async def child_end(self, run_id: str, child_id: str) -> Event:
+        """There is no server to ask."""
+        raise UsageError(f"run {child_id}, child of {run_id}: the control plane needs a server")
 
     async def send_signal(self, run_id: str, name: str, data: bytes) -> None:
         """Store a signal, and wake who waits for it first."""

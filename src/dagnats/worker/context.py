@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from dagnats.errors import UsageError
 from dagnats.model.codec import ABSENT, is_absent, parse_json
 from dagnats.model.task import TaskPayload
+from dagnats.worker.control import ControlLink, ControlPlane, SyncControlPlane, control_of
 from dagnats.worker.outcome import Continue, Pause, TaskCancelled, seconds
 from dagnats.worker.values import decoder, encode_output
 
@@ -24,7 +25,7 @@ MAX_SIGNAL_WAIT_S = 3_600.0
 """Longest wait for a signal, in seconds (``wire.md`` 6.3)."""
 
 
-class Link(Protocol):
+class Link(ControlLink, Protocol):
     """What a context needs of the worker it runs in."""
 
     loop: asyncio.AbstractEventLoop
@@ -257,6 +258,15 @@ class TaskContext(_Context):
         """
         await self._link.sleep(seconds(delay, "sleep"))
 
+    @property
+    def control(self) -> ControlPlane:
+        """The control plane: register workflows, start runs and wait for them, see the budget.
+
+        Raises:
+            UsageError: the step does not ask for it, or its workflow is not granted it.
+        """
+        return control_of(self._payload, self._link)
+
 
 class SyncTaskContext(_Context):
     """What a plain handler, which runs in a thread, can ask and do about its task.
@@ -270,6 +280,11 @@ class SyncTaskContext(_Context):
 
     def _wait(self, call: Coroutine[Any, Any, T]) -> T:
         return self._ticket.wait(asyncio.run_coroutine_threadsafe(call, self._link.loop))
+
+    @property
+    def control(self) -> SyncControlPlane:
+        """Like :attr:`TaskContext.control`."""
+        return SyncControlPlane(self._async.control, self._wait)
 
     def heartbeat(self) -> None:
         """Tell the queue that work goes on. The worker does so by itself."""

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 
-from dagnats.errors import ConflictError, DagnatsError, TooLargeError
+from dagnats.errors import ConflictError, DagnatsError, TooLargeError, UnreachableError
+from dagnats.model.codec import decode
+from dagnats.model.event import ChildPayload, Event, EventType
 from dagnats.model.run import RunStatus
 from dagnats.wire import subjects
 from dagnats.wire.connection import Bus
@@ -90,6 +92,20 @@ class WorkerLink:
     async def send_signal(self, run_id: str, name: str, data: bytes) -> None:
         """Store a signal."""
         await self.stores.signals.put(f"{run_id}.{name}", data)
+
+    async def ask(self, subject: str, data: bytes) -> bytes:
+        """Ask the server, and wait for its answer."""
+        return await self.bus.request(subject, data)
+
+    async def child_end(self, run_id: str, child_id: str) -> Event:
+        """Wait for the event with which a child tells its parent that it has ended."""
+        async for stored in self.stores.history.follow(run_id):
+            event = stored.event
+            if event.type in (EventType.CHILD_COMPLETED, EventType.CHILD_FAILED):
+                child = decode(bytes(event.payload) or b"{}", ChildPayload)
+                if child.child_run_id == child_id:
+                    return event
+        raise UnreachableError(f"the history of run {run_id} ended")
 
     async def sleep(self, delay_s: float) -> None:
         """Wait for so many seconds."""
