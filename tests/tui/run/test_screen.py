@@ -45,7 +45,7 @@ async def test_a_failed_run_opens_at_what_failed(console: Any, started: Run) -> 
         head = rows(ui, "head")
         assert f"{run_id[:8]} failed   w v1" in head[0]
         assert "b no such luck" in head[1]
-        assert "dead letter #1" in head[1]
+        assert "DLQ #1" in head[1]
         picture = [row.split() for row in rows(ui, "picture")]
         assert [(row[1] if row[0] == "▌" else row[0]) for row in picture[1:]] == list("✗✓✗○")
         assert "not reached" in rows(ui, "picture")[4]

@@ -65,8 +65,8 @@ def test_a_crowd_is_as_high_as_it_is_many() -> None:
 def test_long_idle_stretches_are_shortened() -> None:
     work = [(0, 10 * SECOND), (5 * HOUR, 5 * HOUR + 10 * SECOND)]
     scale = Scale(0, 5 * HOUR + 10 * SECOND, work, 100)
-    assert scale.column(10 * SECOND) > 40
-    assert scale.column(5 * HOUR) < 60
+    assert scale.column(10 * SECOND) > 30
+    assert scale.column(5 * HOUR) < 65
     assert [length for _, length in scale.breaks] == [5 * HOUR - 10 * SECOND]
     assert "~4h59m" in scale.axis().text
 

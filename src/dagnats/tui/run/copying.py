@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from dagnats.tui.jsontree import path_text
+from dagnats.tui.run.eventlist import payload_of
 from dagnats.tui.run.facts import document, error_of
 from dagnats.tui.view import Copy
 
@@ -53,7 +54,7 @@ def copies_of(screen: RunScreen) -> list[Copy]:
 def _under_cursor(screen: RunScreen) -> list[Copy]:
     if screen.pane == "events" and screen.events.current is not None:
         event = screen.state.history.events[screen.events.current - 1]
-        return [Copy("v", "payload", event.data), Copy("n", "sequence", str(event.seq))]
+        return [Copy("v", "payload", payload_of(event)), Copy("n", "sequence", str(event.seq))]
     item = screen.inspector.current
     if item is None:
         return []

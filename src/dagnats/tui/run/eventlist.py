@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 
+from dagnats.engine.steps.map import split_instance
 from dagnats.errors import InvalidError
 from dagnats.model.codec import parse_json
+from dagnats.model.event import EventType
 from dagnats.services.run_events import RunEvent
+from dagnats.services.run_steps import MASK
 from dagnats.tui.format import span
+from dagnats.tui.jsontree import json_text
 from dagnats.tui.line import Line
 from dagnats.tui.run.state import RunState
 from dagnats.tui.widgets.table import Column, Table
@@ -46,15 +51,34 @@ def detail_of(event: RunEvent) -> str:
         return event.data[:DETAIL]
     if not isinstance(found, dict):
         return event.data[:DETAIL]
-    for key in ("error", "reason", "child_run_id", "description", "gate"):
+    if "token" in found:
+        found["token"] = MASK  # Whoever looks over a shoulder must not be able to approve.
+    for key in ("error", "reason", "child_run_id", "description", "subject", "gate"):
         if found.get(key):  # pyright: ignore[reportUnknownMemberType]
             more = f"{found['action']}: " if key == "reason" and "action" in found else ""
             return f"{more}{found[key]}"[:DETAIL]
-    return "" if event.data == "{}" else event.data[:DETAIL]
+    return "" if not found else json_text(found)[:DETAIL]
+
+
+def payload_of(event: RunEvent) -> str:
+    """The payload of an event to be copied, without the token of an approval."""
+    if event.type != EventType.APPROVAL_REQUESTED:
+        return event.data
+    try:
+        found = parse_json(event.data)
+    except InvalidError:
+        return ""
+    return json_text({**found, "token": MASK}) if isinstance(found, dict) else ""
 
 
 _SIZES = ((90, (24, 22)), (66, (20, 16)), (0, (18, 10)))
 """From a width on: columns of an event's type and of its step."""
+
+
+def _item_name(step_id: str) -> str:
+    """``fetch[12]`` for an item of a map, whose full id is too long for a column."""
+    found = split_instance(step_id)
+    return step_id if found is None else f"{found[0]}[{found[1]}]"
 
 
 class EventList(Table[int]):
@@ -89,24 +113,22 @@ class EventList(Table[int]):
 
     def refill(self) -> None:
         """Take over what there is now; the cursor goes where the run stands."""
-        total = self.state.total
+        total, before = self.state.total, len(self.rows)
         if self.text or self.step:
-            self.show([number for number in range(1, total + 1) if self._accepts(number)])
+            self.rows = [number for number in range(1, total + 1) if self._accepts(number)]
         else:
-            self.show(range(1, total + 1))
+            self.rows = range(1, total + 1)
         place = self.state.position
         if place is not None:
-            self._go(place)
-        elif self.following and self.rows:
-            self._go(self.rows[-1])
-
-    def _go(self, number: int) -> None:
-        near = [index for index, row in enumerate(self.rows) if row <= number]
-        if not (self.text or self.step):
-            super().move_to(number - 1)
-        elif near:
-            super().move_to(near[-1])
+            # The last event that had happened by then.
+            self.cursor = bisect_right(self.rows, place) - 1
+        elif self.following or not before:
+            self.cursor = len(self.rows) - 1
+        self.cursor = max(0, min(self.cursor, len(self.rows) - 1))
+        self._known = str(self.rows[self.cursor]) if self.rows else ""
         self._anchor = self.cursor
+        self._clamp()
+        self.repaint()
 
     def move_to(self, index: int, *, follow: bool = False) -> None:
         """Put the cursor on an event; at the last one the list follows."""
@@ -143,7 +165,7 @@ class EventList(Table[int]):
         role = "faint" if late else role_of(event.type)
         kind, width = next(sizes for least, sizes in _SIZES if self.size.width >= least)
         row.gap(2).add(event.type, role, width=kind).gap()
-        row.add(event.step_id, "faint" if late else "text", width=width)
+        row.add(_item_name(event.step_id), "faint" if late else "text", width=width)
         number = event.attempt_number
         tries = f"{self.look.glyph('tries')}{number}" if number > 1 else ""
         row.gap().add(tries, "faint" if late else "retry", width=3).gap()

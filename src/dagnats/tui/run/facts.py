@@ -10,7 +10,7 @@ from dagnats.engine.steps.map import split_instance
 from dagnats.errors import InvalidError
 from dagnats.model.codec import ABSENT, decode
 from dagnats.model.retry import policy_for
-from dagnats.model.run import MapInstance, StepState
+from dagnats.model.run import MapInstance, RunStatus, StepState
 from dagnats.model.times import read_time
 from dagnats.model.workflow import (
     CONFIG_OF,
@@ -49,7 +49,10 @@ def document(state: RunState, row: Row, what: str) -> Raw:
     if row.kind == "fold":
         return ABSENT
     if row.key == RUN_ROW:
-        return moment.run.input if what == "input" else output_of_run(moment.view)
+        if what == "input":
+            return moment.run.input
+        done = moment.run.status == RunStatus.COMPLETED
+        return output_of_run(moment.view) if done else ABSENT
     if what == "input":
         return input_of(moment.view, row.key)
     item = instance_of(moment, row.key)

@@ -7,8 +7,7 @@ from dagnats.model.times import read_time
 from dagnats.tui.format import clock, date, plural, span
 from dagnats.tui.line import Line
 from dagnats.tui.run.model import shown_status
-from dagnats.tui.run.picture import Layout
-from dagnats.tui.run.state import RunState
+from dagnats.tui.run.state import Layout, RunState
 from dagnats.tui.theme import Look
 
 NAMED = 4
@@ -22,7 +21,7 @@ def heading_lines(state: RunState, look: Look, width: int) -> list[Line]:
         if state.problem:
             return [row.add(state.problem, "bad", most=width - 2)]
         return [row.add(state.run_id[:8], "accent bold").gap().add("reading…", "muted")]
-    return [_first(state, look, width), _second(state, look).clip(width)]
+    return [_first(state, look, width), _second(state, look, width).clip(width)]
 
 
 def _first(state: RunState, look: Look, width: int) -> Line:
@@ -76,10 +75,10 @@ def _right(state: RunState, look: Look) -> Line:
     return row
 
 
-def _second(state: RunState, look: Look) -> Line:
+def _second(state: RunState, look: Look, width: int) -> Line:
     run = state.moment().run
     if run.status in (RunStatus.FAILED, RunStatus.COMPENSATE_FAILED, RunStatus.COMPENSATED):
-        return _failure(state, look)
+        return _failure(state, look, width)
     row = Line().gap()
     if run.status == RunStatus.COMPLETED:
         row.add(look.glyph("ok"), "ok").gap().add(plural(len(run.steps), "step"), "muted")
@@ -96,20 +95,21 @@ def _second(state: RunState, look: Look) -> Line:
     return _going_on(state, look)
 
 
-def _failure(state: RunState, look: Look) -> Line:
+def _failure(state: RunState, look: Look, width: int) -> Line:
     run = state.moment().run
     glyph, role = look.status(run.status)
-    row = Line().gap().add(glyph, f"{role} bold").gap()
-    step = run.steps.get(run.failed_step)
-    if run.failed_step:
-        row.add(run.failed_step, "bad bold", link=f"run.row:{run.failed_step}").gap()
-    row.add(run.error or (step.error if step else "") or run.status, "bad", most=160).gap(3)
+    step, right = run.steps.get(run.failed_step), Line()
     if step is not None and step.attempts > 1:
-        row.add(f"{step.attempts} attempts", "muted").gap(2)
+        right.add(f"{look.glyph('tries')}{step.attempts}", "retry").gap(2)
     letter = state.letter(run.failed_step) or state.letter("")
     if letter is not None:
-        row.add(f"dead letter #{letter.sequence}", "accent", link=f"go:dlq run:{state.run_id}")
-    return row
+        right.add(f"DLQ #{letter.sequence}", "accent", link=f"go:dlq run:{state.run_id}")
+    row = Line().gap().add(glyph, f"{role} bold").gap()
+    if run.failed_step:
+        row.add(run.failed_step, "bad bold", most=30).gap()
+    room = width - row.width - right.width - 3
+    row.add(run.error or (step.error if step else "") or run.status, "bad", most=max(10, room))
+    return row.gap(2).extend(right)
 
 
 def _going_on(state: RunState, look: Look) -> Line:

@@ -67,6 +67,7 @@ class Inspector(Table[Item]):
         self.logs: list[LogRecord] | None = None
         self.hits: int | None = None
         self.doc: JsonTree | None = None
+        self._made_for = 0
         self._trees: OrderedDict[tuple[str, str, int, int], JsonTree] = OrderedDict()
         self.empty = lambda width: [line(self._nothing(), "muted")]
 
@@ -188,6 +189,7 @@ class Inspector(Table[Item]):
         return max(20, self.size.width - 4)
 
     def _errors(self, row: Row) -> list[Item]:
+        self._made_for = self.size.width
         text, attempt = error_of(self.state, row)
         if not text:
             return []
@@ -276,6 +278,12 @@ class Inspector(Table[Item]):
         return items
 
     # --- painting ------------------------------------------------------------------------------
+
+    def paint(self, width: int, height: int) -> list[Line]:
+        """The visible rows; an error is wrapped anew for another width."""
+        if width != self._made_for and self.row is not None and self.tab == "error":
+            self.rows = self._errors(self.row)
+        return super().paint(width, height)
 
     def _line(self, item: Item) -> Line:
         if item.node is not None and self.doc is not None:

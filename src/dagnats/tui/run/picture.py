@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
-
-from dagnats.tui.format import span
+from dagnats.tui.format import age, span
 from dagnats.tui.line import Line, cells
 from dagnats.tui.run.model import Row
 from dagnats.tui.run.shape import Shape
-from dagnats.tui.run.state import RunState
+from dagnats.tui.run.state import Layout, RunState
 from dagnats.tui.run.timeline import Cells, Scale, as_line, bar, crowd_bar, mark_usual
 from dagnats.tui.theme import Look
 from dagnats.tui.widgets.table import EDGE, Column, Table
@@ -18,26 +16,6 @@ SCROLL = 1
 
 _COUNTS = {"x": "tries", "r": "loops"}
 """What a count begins with, and the glyph for it."""
-
-
-class Layout(Struct, frozen=True):
-    """Columns of the picture for a width.
-
-    Args:
-        lanes: of the rail at most; ``rail``: the columns it takes.
-        name: columns of the step's name.
-        start, bars: where the timeline begins, and how wide it is.
-        took, extra, note: columns at the right.
-    """
-
-    lanes: int
-    rail: int
-    name: int
-    start: int
-    bars: int
-    took: int
-    extra: int
-    note: int
 
 
 def layout_of(state: RunState, width: int) -> Layout:
@@ -54,7 +32,7 @@ def layout_of(state: RunState, width: int) -> Layout:
     return Layout(lanes, rail, name, EDGE + rail + name + 1, max(8, bars), took, extra, note)
 
 
-_SIZES = ((150, (10, 28, 18)), (100, (7, 20, 13)), (0, (4, 14, 0)))
+_SIZES = ((150, (10, 28, 18)), (90, (7, 20, 16)), (0, (4, 14, 0)))
 """From a width on: lanes of the rail, and columns of names and notes at most."""
 
 
@@ -71,10 +49,6 @@ class Picture(Table[Row]):
         self.state = state
         self._layout = Layout(4, 2, 8, 12, 20, 6, 8, 0)
         self._scale: Scale | None = None
-
-    def columns_for(self, width: int) -> Layout:
-        """Where things are at this width."""
-        return layout_of(self.state, width)
 
     def paint(self, width: int, height: int) -> list[Line]:
         """Axis and visible rows."""
@@ -130,7 +104,7 @@ class Picture(Table[Row]):
             role = "text"
         line.add(span(took), role, width=at.took, align="right").gap()
         line.extend(_extra(row, verdict, look, at.extra))
-        return line.add(_note(row, now), "muted", most=at.note) if at.note else line
+        return line.gap().add(_note(row, now), "muted", most=at.note - 1) if at.note else line
 
     def _verdict(self, row: Row, took: int) -> str:
         usual = self.state.usual(row.step_id) if row.kind in ("step", "run") else None
@@ -203,7 +177,7 @@ def _run_bar(row: Row, scale: Scale, now: int, look: Look) -> Cells:
 def _note(row: Row, now: int) -> str:
     if row.due is None:
         return row.note
-    return f"{row.note} in {span(row.due - now)}" if row.due > now else f"{row.note} now"
+    return f"{row.note} in {age(row.due - now)}" if row.due > now else f"{row.note} now"
 
 
 def _extra(row: Row, verdict: str, look: Look, width: int) -> Line:

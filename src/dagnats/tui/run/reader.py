@@ -57,9 +57,11 @@ class Reader:
         self.no_past = ""
 
     def start(self) -> None:
-        """Read everything, and follow."""
-        self._following = True
+        """Read everything, and follow: the snapshot first, since it alone makes a picture."""
         self.read()
+
+    def _follow(self) -> None:
+        self._following = True
         self._view.follow(self._events, self._happened, name="events")
 
     # --- the snapshot --------------------------------------------------------------------------
@@ -87,6 +89,7 @@ class Reader:
         if first:
             self._learn()
             self.bury()
+            self._view.call_after_refresh(self._follow)
         if self._again or self._is_behind(view):
             self.read()
         self._changed()
@@ -135,8 +138,7 @@ class Reader:
             if row.status != self._state.view.run.status:
                 self.read()
             if not row.ended and not self._following:
-                self._following = True
-                self._view.follow(self._events, self._happened, name="events")
+                self._follow()
         if self._state.baseline is None:
             self._learn()
         self.bury()

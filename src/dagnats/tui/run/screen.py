@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual import events
 from textual.app import ComposeResult
 from textual.widget import Widget
@@ -21,7 +23,7 @@ from dagnats.tui.run.heading import heading_lines, past_line, scrubber
 from dagnats.tui.run.inspector import Inspector
 from dagnats.tui.run.keys import run_actions
 from dagnats.tui.run.model import RUN_ROW, Row, first_row
-from dagnats.tui.run.panes import arranged
+from dagnats.tui.run.panes import Box, arranged
 from dagnats.tui.run.picture import Picture, layout_of
 from dagnats.tui.run.reader import Reader
 from dagnats.tui.run.state import RunState
@@ -56,6 +58,7 @@ class RunScreen(View):
         self._step = ""
         self._at: int | None = None
         self._placed = False
+        self._boxes: Mapping[str, Box] = {}
 
     # --- panes ---------------------------------------------------------------------------------
 
@@ -67,6 +70,8 @@ class RunScreen(View):
         self.events = EventList(self.state, id="run-events")
         self.inspector = Inspector(self.state, id="run-inspector")
         self.facts = Text(self.inspector.head, ground="surface", focusable=False, id="run-facts")
+        for pane in (self.scrubber, self.facts):
+            pane.inset = 0  # They are aligned with the panes above and below them.
         yield from (self.head, self.picture, self.scrubber, self.events, self.facts, self.inspector)
 
     def _head(self, width: int) -> list[Line]:
@@ -86,6 +91,9 @@ class RunScreen(View):
         size = self.size
         rows = len(self.picture.rows) + 1
         boxes = arranged(size.width, size.height, rows, zoomed=self.zoomed, lower=self.lower)
+        if boxes == self._boxes:
+            return
+        self._boxes = boxes
         for name, box in boxes.items():
             pane = self.query_one(f"#run-{name}")
             pane.styles.offset = (box.x, box.y)
@@ -216,7 +224,9 @@ class RunScreen(View):
         self.lay_out()
         self.events.refill()
         self.inspector.inspect(self.picture.current)
-        self.repaint_all()
+        for pane in (self.head, self.scrubber, self.facts):
+            pane.repaint()
+        self.changed()
 
     def _place(self) -> None:
         self._placed = True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from msgspec import Struct
+
 from dagnats.engine.fold import Recorded
 from dagnats.errors import DagnatsError
 from dagnats.model.records import DeadLetter
@@ -16,6 +18,26 @@ from dagnats.tui.run.model import Moment, Row, build_rows
 from dagnats.tui.run.shape import Shape, shape_of
 from dagnats.tui.run.timeline import Scale, work_of
 from dagnats.tui.run.tracks import Tracks
+
+
+class Layout(Struct, frozen=True):
+    """Columns of the picture for a width.
+
+    Args:
+        lanes: of the rail at most; ``rail``: the columns it takes.
+        name: columns of the step's name.
+        start, bars: where the timeline begins, and how wide it is.
+        took, extra, note: columns at the right.
+    """
+
+    lanes: int
+    rail: int
+    name: int
+    start: int
+    bars: int
+    took: int
+    extra: int
+    note: int
 
 
 class RunState:
@@ -33,6 +55,7 @@ class RunState:
         opened: keys of the rows whose parts are shown.
         version: grows with every change of anything above.
         last_seq: sequence of the last event that was read.
+        layout: the columns of the picture that were worked out last, and for what.
     """
 
     def __init__(self, run_id: str, clock: Callable[[], int]) -> None:
@@ -49,6 +72,7 @@ class RunState:
         self.dead: list[DeadLetter] = []
         self.version = 0
         self.last_seq = 0
+        self.layout: tuple[object, Layout] | None = None
         self._shape: tuple[object, Shape] | None = None
         self._rows: tuple[object, list[Row]] | None = None
         self._scale: tuple[object, Scale] | None = None

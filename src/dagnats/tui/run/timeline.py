@@ -10,11 +10,11 @@ from dagnats.tui.line import Line
 from dagnats.tui.run.tracks import Attempt
 from dagnats.tui.theme import SPARKS, Look
 
-IDLE_SHARE = 0.5
-"""A stretch without work longer than this share of all the work is shortened …"""
+IDLE_SHARE = 2
+"""A stretch without work that is so many times longer than all the work is shortened …"""
 
-IDLE_KEPT = 0.12
-"""… to this share of it, so that a retry two days later does not squeeze everything flat."""
+IDLE_KEPT = 0.3
+"""… to this share of the work, so that a retry two days later does not squeeze everything flat."""
 
 SAMPLED = 2_000
 """Members of a crowd that are counted for its bar; of more, every second, third, …"""
