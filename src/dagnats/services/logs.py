@@ -87,6 +87,28 @@ async def search_logs(session: Session, query: LogQuery, limit: int = 100) -> li
     return await session.stores.logs.tail(subject, limit, query.accepts, since)
 
 
+class LogLine(Struct, frozen=True):
+    """A record and its place in the stream."""
+
+    sequence: int
+    record: LogRecord
+
+
+async def log_lines(
+    session: Session, after: int | None = None, back: int = 0
+) -> AsyncIterator[LogLine]:
+    """Every record of every service, for ever; nothing is missed and nothing comes twice.
+
+    Args:
+        session: the connection.
+        after: begin behind this sequence; ``None``: so many messages back from the end.
+        back: how many.
+    """
+    start = after if after is not None else max(0, await session.stores.logs.end() - back)
+    async for sequence, record in session.stores.logs.numbered(logs_subject(LogQuery()), start):
+        yield LogLine(sequence, record)
+
+
 async def follow_logs(session: Session, query: LogQuery) -> AsyncIterator[LogRecord]:
     """The wanted records from now on, for ever.
 

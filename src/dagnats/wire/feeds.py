@@ -143,12 +143,20 @@ class Logs:
 
     async def follow(self, pattern: str) -> AsyncIterator[LogRecord]:
         """Records from now on."""
+        async for _, record in self.numbered(pattern, await self.end()):
+            yield record
+
+    async def end(self) -> int:
+        """The sequence of the newest message, of whatever kind."""
         info = await self._bus.api(f"STREAM.INFO.{LOGS}")
-        after = int(info["state"]["last_seq"])
+        return int(info["state"]["last_seq"])
+
+    async def numbered(self, pattern: str, after: int) -> AsyncIterator[tuple[int, LogRecord]]:
+        """Records above a sequence with theirs, those to come as well."""
         async for msg in follow_subject(self._bus, LOGS, pattern, after):
             record = _log(msg.data)
             if record is not None:
-                yield record
+                yield msg.seq, record
 
 
 def _fire(data: bytes) -> TriggerFire | None:

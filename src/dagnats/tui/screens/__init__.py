@@ -114,6 +114,15 @@ SCREENS: tuple[Entry, ...] = (
         terms=("kind", "wf", "state"),
     ),
     Entry(
+        kind="logs",
+        place="logs:Logs",
+        title="Logs",
+        help="What server and workers say, as they say it",
+        key="7",
+        other=("log",),
+        terms=("level", "run", "step", "service", "since"),
+    ),
+    Entry(
         kind="waiting",
         place="waiting:Waiting",
         title="Waiting",
@@ -121,6 +130,15 @@ SCREENS: tuple[Entry, ...] = (
         key="8",
         other=("approvals", "schedules"),
         terms=("wf", "run", "step"),
+    ),
+    Entry(
+        kind="audit",
+        place="audit:Audit",
+        title="Audit",
+        help="What was done, and by whom",
+        key="0",
+        other=("@",),
+        terms=("actor", "action", "outcome"),
     ),
     Entry(
         kind="run",

@@ -147,7 +147,7 @@ class FlowDoer:
         last = self._last.get(flow.name, "{}")
         if fields_of(schema):
             values: Any = parse_json(last)
-            filled = await self.host.ask(Form(title, schema, values))
+            filled = await self.host.ask(Form(title, schema, values, raw=True))
             if filled is None or not filled.raw:
                 return filled.text if filled else None
             last = filled.text

@@ -44,14 +44,14 @@ class Triggers(ListView):
         """Summary, list, and history."""
         columns: list[Column[TriggerLine]] = [
             Column(title="", cell=self._mark, width=1, gap=1),
-            Column(title="TRIGGER", cell=_trigger_id, width=13, flex=1),
+            Column(title="TRIGGER", cell=_trigger_id, width=12, flex=1),
             Column(title="KIND", cell=lambda t: (t.kind, "muted"), width=7, drop=3),
-            Column(title="WORKFLOW", cell=_workflow, width=13, flex=2),
-            Column(title="WHEN", cell=lambda t: (t.what, "text"), width=14, flex=3, drop=2),
+            Column(title="WORKFLOW", cell=_workflow, width=12, flex=2),
+            Column(title="WHEN", cell=lambda t: (t.what, "text"), width=13, flex=3, drop=2),
             Column(title="LAST", cell=self._last, width=6, right=True),
             Column(title="NEXT", cell=self._next, width=6, right=True),
             Column(title="OK%", cell=_good, width=4, right=True),
-            Column(title="STATE", cell=_state, width=9, gap=0),
+            Column(title="STATE", cell=_state, width=5, gap=0),
         ]
         self.table: Table[TriggerLine] = Table(columns, lambda t: t.trigger.id, id="triggers")
         self.table.empty = self._empty

@@ -54,7 +54,7 @@ class Waiting(Sectioned):
                 title="WORKFLOW", cell=lambda a: (self.workflow_of(a), "text"), width=14, flex=2
             ),
             Column(title="STEP", cell=lambda a: (a.step_id, "text"), width=10, flex=1),
-            Column(title="ABOUT", cell=self._asks, width=16, flex=3, drop=2),
+            Column(title="ABOUT", cell=self._asks, width=13, flex=3, drop=2),
             Column(title="WAITS", cell=self._waits, width=6, right=True),
             Column(title="EXPIRES", cell=self._expires, width=7, right=True, gap=1),
         ]

@@ -37,8 +37,18 @@ class CronTester(Sheet[None]):
 
     def body(self) -> ComposeResult:
         """Two inputs, and what they mean."""
-        yield Input(self._first[0], placeholder="minute hour day month weekday", id="cron")
-        yield Input(self._first[1], placeholder="time zone, such as Europe/London", id="zone")
+        yield Input(
+            self._first[0],
+            placeholder="minute hour day month weekday",
+            id="cron",
+            select_on_focus=False,
+        )
+        yield Input(
+            self._first[1],
+            placeholder="time zone, such as Europe/London",
+            id="zone",
+            select_on_focus=False,
+        )
         yield Fixed(self._meaning, id="body")
 
     def on_mount(self) -> None:

@@ -129,6 +129,7 @@ class Form(Sheet[Filled]):
         values: what stands there at first, by name.
         verb: what ctrl+g does.
         about: lines above the fields.
+        raw: whether to offer going on in the JSON editor.
     """
 
     BINDINGS = [
@@ -150,12 +151,15 @@ class Form(Sheet[Filled]):
         values: dict[str, Any] | None = None,
         verb: str = "go on",
         about: Make | None = None,
+        *,
+        raw: bool = False,
     ) -> None:
         super().__init__(title)
         self._schema = schema
         self._values = values or {}
         self._verb = verb
         self._about = about
+        self._offers_raw = raw
         self.fields = fields_of(schema)
 
     def body(self) -> ComposeResult:
@@ -206,7 +210,7 @@ class Form(Sheet[Filled]):
 
     def keys(self) -> list[Action]:
         """Take it, or go on as JSON."""
-        return [
+        found = [
             Action(
                 id="form.ok",
                 keys=("ctrl+g",),
@@ -223,15 +227,18 @@ class Form(Sheet[Filled]):
                 run=self.focus_next,
                 group="Go",
             ),
-            Action(
+        ]
+        if self._offers_raw:
+            edit = Action(
                 id="form.raw",
                 keys=("ctrl+e",),
                 label="as JSON",
                 title="Go on in the JSON editor",
                 run=self._raw,
                 group="Do",
-            ),
-        ]
+            )
+            found.append(edit)
+        return found
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter goes to the next field; in the last one it takes the form."""
