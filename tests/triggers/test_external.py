@@ -15,6 +15,7 @@ from dagnats.model.trigger import ExternalTrigger, TriggerTypeDef
 from dagnats.runtime.triggers.service import TriggerService
 from dagnats.wire.stores import Stores
 from tests.conftest import eventually
+from tests.triggers.conftest import started
 
 SCHEMA = {"type": "object", "required": ["mailbox"]}
 
@@ -153,3 +154,15 @@ async def test_a_configuration_that_does_not_fit_is_told(
 
     await eventually(said)
     assert owner.told == []
+
+
+async def test_what_the_owner_starts_is_in_the_history(
+    stores: Stores, engine: object, two: list[TriggerService]
+) -> None:
+    run_id = "ab" * 16
+    envelope = {"trigger": "mail", "source": "t", "workflow_id": "w", "data": {"subject": "hi"}}
+    event = {"type": "workflow.started", "run_id": run_id, "payload": envelope}
+    event["timestamp"] = "2026-01-01T12:00:00Z"
+    await stores.bus.nc.jetstream().publish(f"history.{run_id}", json.dumps(event).encode())
+    (fire,) = await started(stores, 1)
+    assert (fire.run_id, fire.source, fire.workflow_id) == (run_id, "mail", "w")

@@ -20,7 +20,9 @@ from dagnats.model.run import StepState, WorkflowRun, is_terminal
 from dagnats.model.spans import ERROR, OK, RUN_ID, STEP_ID, Span, Value
 from dagnats.model.task import FailureType, StepFailedPayload
 from dagnats.model.times import read_time
+from dagnats.model.trigger import TriggerEnvelope, TriggerFire
 from dagnats.model.workflow import TASK_TYPES, StepDef
+from dagnats.runtime.triggers.firing import fire_message
 from dagnats.telemetry.context import (
     TRACEPARENT,
     clean_traceparent,
@@ -30,7 +32,9 @@ from dagnats.telemetry.context import (
 )
 from dagnats.telemetry.metrics import METRICS
 from dagnats.telemetry.spans import TRACER
+from dagnats.wire.publisher import Outgoing
 from dagnats.wire.puller import Delivery
+from dagnats.wire.subjects import is_key
 
 MAX_TASK_SPANS = 500
 """Tasks of one run that are traced; the run of a large map is no longer readable anyway."""
@@ -47,6 +51,9 @@ _DEAD = METRICS.counter("dlq_entries_total", "Dead letters written.", ("reason",
 _ACQUIRED = METRICS.counter("task.concurrency.acquired", "Slots of task types that were taken.")
 _REJECTED = METRICS.counter("task.concurrency.rejected", "Tasks that had to wait for a slot.")
 _SAVED = METRICS.histogram("snapshot.save.duration_ms", "How long storing a batch took.")
+
+OWN_KINDS = frozenset({"cron", "manual", "subject", "webhook", "http"})
+"""Kinds of triggers that servers fire, and record."""
 
 _ENDED = {"completed": _COMPLETED, "cancelled": _CANCELLED}
 
@@ -79,13 +86,18 @@ class Observer:
             parent = make_traceparent(trace, span_of_run(run_id))
         event.trace_parent = parent
 
-    def applied(self, run: Run, event: Event, before: str) -> None:
-        """An event was applied to a run that had the status ``before``."""
+    def applied(self, run: Run, event: Event, before: str) -> list[Outgoing]:
+        """An event was applied to a run that had the status ``before``; what is to be recorded."""
         if event.type == EventType.STEP_FAILED:
             _count_failure(event)
         snapshot = run.snapshot
-        if snapshot.status == before or not is_terminal(snapshot.status):
-            return
+        records = [] if before else _fires(event)
+        if snapshot.status != before and is_terminal(snapshot.status):
+            self._ended(run)
+        return records
+
+    def _ended(self, run: Run) -> None:
+        snapshot = run.snapshot
         _ENDED.get(snapshot.status, _FAILED).add(1, snapshot.workflow_id)
         self._tasks.pop(snapshot.run_id, None)
         if TRACER.follows(snapshot.trace_parent):
@@ -137,6 +149,27 @@ class Observer:
             )
         )
         payload.traceparent = make_traceparent(trace, span_id)
+
+
+def _fires(event: Event) -> list[Outgoing]:
+    """The row of history of a trigger whose kind a worker contributed: it starts runs itself."""
+    payload = bytes(event.payload)
+    if b'"trigger"' not in payload[:64]:
+        return []
+    try:
+        envelope = decode(payload, TriggerEnvelope)
+    except InvalidError:
+        return []
+    if not envelope.trigger or envelope.trigger in OWN_KINDS or not is_key(envelope.source):
+        return []
+    fire = TriggerFire(
+        trigger_id=envelope.source,
+        workflow_id=envelope.workflow_id,
+        run_id=event.run_id,
+        source=envelope.trigger,
+        fired_at=event.timestamp,
+    )
+    return [fire_message(fire, f"trigger.{envelope.source}.{event.run_id}")]
 
 
 def _count_failure(event: Event) -> None:

@@ -299,10 +299,10 @@ class Session:
         if outcome.run is None:
             return []
         self._tell(outcome.run.snapshot, before)
-        self._observer.applied(outcome.run, event, before)
+        records = self._observer.applied(outcome.run, event, before)
         outcome.run.snapshot.applied_seq = delivery.stream_seq
         self._runs[run_id] = self._dirty[run_id] = outcome.run
-        return await self._effects(outcome.effects)
+        return [*records, *await self._effects(outcome.effects)]
 
     def _tell(self, snapshot: WorkflowRun, before: str) -> None:
         if snapshot.status != before:
