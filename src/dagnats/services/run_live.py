@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from msgspec import Struct
 
@@ -70,5 +70,23 @@ async def run_changes(
                 for entry in batch.entries
             ]
             yield RunChanges(found, batch.seq)
+    finally:
+        await changes.aclose()
+
+
+async def runs_of(session: Session, ids: Sequence[str]) -> list[WorkflowRun]:
+    """The runs of these ids that are there."""
+    found = await session.stores.runs.get_many(f"{RUN_PREFIX}{run_id}" for run_id in ids)
+    return [entry.value for entry in found.values()]
+
+
+async def definition_changes(session: Session, pace_s: float = 1.0) -> AsyncIterator[list[str]]:
+    """The names of workflows that were registered or deleted, from now on, in batches."""
+    bucket = session.stores.definitions
+    after = await mark(session.bus, bucket)
+    changes = follow_bucket(session.bus, bucket, after, pace_s=pace_s)
+    try:
+        async for batch in changes:
+            yield [entry.key for entry in batch.entries]
     finally:
         await changes.aclose()

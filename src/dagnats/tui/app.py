@@ -190,8 +190,13 @@ class Console(App[int], inherit_bindings=False):
             self.refresh_chrome()
 
     def _link_changed(self) -> None:
-        if self.is_running:
-            self.refresh_chrome()
+        if not self.is_running:
+            return
+        stale = self.feed.link.state == "offline"
+        if stale != self.look.stale:
+            self.look.mark_stale(stale)
+            self.restyle()
+        self.refresh_chrome()
 
     def refresh_chrome(self) -> None:
         """Repaint the frame."""
@@ -406,6 +411,10 @@ class Console(App[int], inherit_bindings=False):
         self.look.use(name)
         self.ansi_color = THEMES[self.look.theme].ansi
         self.theme = self.look.theme
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Draw everything anew."""
         for screen in self.screen_stack:
             for pane in screen.query(Canvas):
                 pane.restyle()

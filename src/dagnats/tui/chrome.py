@@ -29,10 +29,10 @@ def header_line(feed: Feed, look: Look, width: int, root: str) -> Line:
     row.add(bar, "line").extend(_link(feed, look, wide=width >= 100)).gap()
     row.add(bar, "line").extend(_counters(feed, look, wide=width >= 100)).gap()
     row.add(bar, "line")
-    tabs = _tabs(root, width - row.width)
     if width >= 100:
-        return row.extend(tabs)
-    return row.extend(tabs).right(Line().add(clock(feed.now()) + "Z ", "muted"), width)
+        return row.extend(_tabs(root, width - row.width))
+    time = Line().gap().add(clock(feed.now()) + "Z ", "muted")
+    return row.extend(_tabs(root, width - row.width - time.width)).right(time, width)
 
 
 def _link(feed: Feed, look: Look, *, wide: bool) -> Line:
@@ -69,21 +69,21 @@ def _counters(feed: Feed, look: Look, *, wide: bool) -> Line:
 
 
 def _tabs(root: str, room: int) -> Line:
+    """The screens: by name as far as there is room, the others by their key; this one by name."""
     row = Line()
     here = next((entry for entry in ROOTS if entry.kind == root), None)
-    if sum(len(entry.title) + 4 for entry in ROOTS) <= room:
-        for entry in ROOTS:
-            role = "text bold on:cursor" if entry.kind == root else "muted"
-            row.add(f" {entry.key} {entry.title} ", role, link=f"go:{entry.kind}")
-    elif room >= 60:
-        for entry in ROOTS:
-            text = f" {entry.key} {entry.title} " if entry is here else f" {entry.key}"
-            row.add(
-                text, "text bold on:cursor" if entry is here else "muted", link=f"go:{entry.kind}"
-            )
-    elif here is not None:
-        row.add(f" {here.key} {here.title} ", "text bold on:cursor")
-    return row
+    spare = room - 2 * len(ROOTS) - (len(here.title) + 2 if here else 0)
+    for entry in ROOTS:
+        named = entry is here or len(entry.title) + 2 <= spare
+        if named and entry is not here:
+            spare -= len(entry.title) + 2
+        elif not named:
+            spare = 0
+        text = f" {entry.key} {entry.title} " if named else f" {entry.key}"
+        row.add(text, "text bold on:cursor" if entry is here else "muted", link=f"go:{entry.kind}")
+    if row.width <= room or here is None:
+        return row
+    return Line().add(f" {here.key} {here.title} ", "text bold on:cursor")
 
 
 def banner_line(feed: Feed, look: Look) -> Line | None:

@@ -70,6 +70,8 @@ def _exact(app: Console, typed: str) -> list[Candidate]:
         entry = screens.find(address.kind)
     except DagnatsError:
         return []
+    if entry.takes and not address.ids:
+        return []  # Which one? Its things are offered as they are typed.
     return [Candidate(typed.strip(), entry.help, "screen", lambda: app.go(address), typed)]
 
 

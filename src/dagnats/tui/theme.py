@@ -231,6 +231,7 @@ class Look:
 
     def __init__(self, theme: str = DEFAULT, ascii_only: bool = False) -> None:
         self.ascii_only = ascii_only
+        self.stale = False
         self.use(theme)
 
     def use(self, theme: str) -> None:
@@ -238,6 +239,11 @@ class Look:
         self.theme = theme if theme in THEMES else DEFAULT
         self.palette = THEMES[self.theme]
         self._styles: dict[tuple[str, str], Style] = {}
+
+    def mark_stale(self, stale: bool) -> None:
+        """What is shown may no longer be true: show it paler."""
+        self.stale = stale
+        self._styles.clear()
 
     def glyph(self, name: str) -> str:
         """A glyph by name."""
@@ -262,14 +268,14 @@ class Look:
 
     def _made(self, role: str, ground: str) -> Style:
         colours = self.palette.colours
-        colour, words, back = "text", set[str](), ground or "bg"
+        colour, words, back = "muted" if self.stale else "text", set[str](), ground or "bg"
         for word in role.split():
             if word in _FLAGS:
                 words.add(word)
             elif word.startswith("on:"):
                 back = word[3:]
             elif word in colours:
-                colour = word
+                colour = "muted" if self.stale and word in ("text", "accent") else word
                 words |= set(self.palette.extra.get(word, "").split())
         if self.palette.ansi and back == "cursor":
             words.add("reverse")  # sixteen colours have no quiet one for the cursor

@@ -17,7 +17,7 @@ from dagnats.errors import DagnatsError, UnreachableError
 from dagnats.model.times import MILLISECOND
 from dagnats.model.workflow import WorkflowDef
 from dagnats.services.contexts import ConnectSettings
-from dagnats.services.run_live import run_changes, run_mark, runs_back
+from dagnats.services.run_live import run_changes, run_mark, runs_back, runs_of
 from dagnats.services.run_rows import RunRow, row_of
 from dagnats.services.session import Session, open_session
 from dagnats.tui.feed.dead import KEEP as KEEP_DEAD
@@ -56,7 +56,7 @@ class Feed:
         link: the connection.
         runs, dead, pulse: what is known of them.
         health: streams, queues, workers; ``None`` until it is known.
-        flows: definitions by name.
+        flows: definitions by name; ``flows_read`` says whether they have been read.
         rate: events per second.
         version: grows with every change of anything.
     """
@@ -88,6 +88,7 @@ class Feed:
         self.pulse = Pulse(self.now())
         self.health: Health | None = None
         self.flows: dict[str, WorkflowDef] = {}
+        self.flows_read = False
         self.rate = 0.0
         self.seq = 0
         self._types: dict[str, dict[str, str]] = {}
@@ -164,7 +165,7 @@ class Feed:
             self.link.name = session.url.partition("://")[2] or session.url
         self._set("recorded" if self.recorded else "live")
         self._up.set()
-        for part in (self._follow_runs, self._follow_dead, self._look, self._read_flows):
+        for part in (self._follow_runs, self._follow_dead, self._look, self._follow_flows):
             self._spawn(self._kept(part))
 
     async def _kept(self, part: Callable[[], Awaitable[None]]) -> None:
@@ -209,6 +210,8 @@ class Feed:
 
     async def _follow_runs(self) -> None:
         session = self.session
+        if not self.flows_read:
+            await self._read_flows()
         if not self.seq:
             self.seq = await run_mark(session)
             self._spawn(self._kept(self._read_back))
@@ -286,21 +289,25 @@ class Feed:
         self._catching = False
         self._heard()
 
+    async def _follow_flows(self) -> None:
+        from dagnats.services.run_live import definition_changes
+
+        async for _ in definition_changes(self.session):
+            await self._read_flows()
+            self._heard()
+
     async def _read_flows(self) -> None:
         from dagnats.services.workflows import list_workflows
 
-        while True:
-            found = {flow.name: flow for flow in await list_workflows(self.session)}
-            if found != self.flows:
-                self.flows = found
-                self._types = {
-                    name: {step.id: str(step.type) for step in flow.steps}
-                    for name, flow in found.items()
-                }
-                self._heard()
-            if self.recorded:
-                return
-            await asyncio.sleep(LOOK_S * 5)
+        found = {flow.name: flow for flow in await list_workflows(self.session)}
+        changed = {name for name, flow in found.items() if self.flows.get(name) != flow}
+        self.flows, self.flows_read = found, True
+        for name in changed:
+            self._types[name] = {step.id: str(step.type) for step in found[name].steps}
+        # What a run waits for shows in its definition: rows made without it are made anew.
+        late = [row.run_id for row in self.runs.active.values() if row.workflow in changed]
+        for run in await runs_of(self.session, late):
+            self._take(row_of(run, self.types(run.workflow_id)))
 
     async def resync(self) -> None:
         """Forget what is known and read it again."""

@@ -29,8 +29,10 @@ def pulse_lines(feed: Feed, look: Look, width: int) -> list[Line]:
     """The last hour in sparklines, with what is now and what was usual."""
     pulse = feed.pulse
     tail = 30 if width >= 100 else 14
-    room = max(10, min(60, width - LABEL - tail - 6))
-    head = line("  PULSE", "muted bold").to(2 + LABEL).add(f"{room} min", "faint")
+    each = 2 if width >= 172 else 1
+    room = each * max(10, min(60, width // each - LABEL - tail - 6))
+    minutes = room // each
+    head = line("  PULSE", "muted bold").to(2 + LABEL).add(f"{minutes} min", "faint")
     if tail == 30:
         head.to(4 + LABEL + room).add("last 5 min", "muted", width=14, align="right")
         head.add("hour", "muted", width=14, align="right")
@@ -40,15 +42,20 @@ def pulse_lines(feed: Feed, look: Look, width: int) -> list[Line]:
         ("failed", "failed", "bad"),
         ("queued", "depth", "wait"),
     ):
-        series = pulse.series(name)[-room:]
-        rows.append(_row(label, series, role, look, room, _rates(series, name, tail)))
-    durations = pulse.quantiles(0.5)[-room:]
+        series = pulse.series(name)[-minutes:]
+        ends = _rates(series, name, tail)
+        rows.append(_row(label, _stretched(series, each), role, look, room, ends))
+    durations = _stretched(pulse.quantiles(0.5)[-minutes:], each)
     now = span(pulse.quantile(0.5, 5)), span(pulse.quantile(0.5))
     rows.append(_row("p50 time", durations, "wait", look, room, now if tail == 30 else now[:1]))
-    slow = pulse.quantiles(0.95)[-room:]
+    slow = _stretched(pulse.quantiles(0.95)[-minutes:], each)
     now = span(pulse.quantile(0.95, 5)), span(pulse.quantile(0.95))
     rows.append(_row("p95 time", slow, "wait", look, room, now if tail == 30 else now[:1]))
     return rows
+
+
+def _stretched(series: Sequence[int], each: int) -> list[int]:
+    return [value for value in series for _ in range(each)]
 
 
 def _rates(series: Sequence[int], name: str, tail: int) -> tuple[str, ...]:
@@ -84,10 +91,11 @@ def store_lines(feed: Feed, look: Look, width: int) -> list[Line]:
     health = feed.health
     if health is None:
         return [line("WORKERS", "muted bold"), line("reading…", "muted")]
-    return [*_workers(health, feed, look, width), Line(), *_store(health, look, width)]
+    engine = "recorded" if feed.recorded else "engine attached" if health.engine else "no engine"
+    return [*_workers(health, look, width), Line(), *_store(health, engine, look, width)]
 
 
-def _workers(health: Health, feed: Feed, look: Look, width: int) -> list[Line]:
+def _workers(health: Health, look: Look, width: int) -> list[Line]:
     busy = sum(queue.in_flight for queue in health.queues)
     waiting = sum(queue.pending for queue in health.queues)
     head = Line().add("WORKERS", "muted bold").gap(2)
@@ -110,16 +118,15 @@ def _workers(health: Health, feed: Feed, look: Look, width: int) -> list[Line]:
         )
     tasks = Line().add("tasks", "muted", width=LABEL).add(f"{short(busy)} in hand", "text")
     rows.append(tasks.gap(2).add(f"{short(waiting)} waiting", "wait", link="go:queues"))
-    del feed
     return rows
 
 
-def _store(health: Health, look: Look, width: int) -> list[Line]:
+def _store(health: Health, engine: str, look: Look, width: int) -> list[Line]:
     history = health.stream("WORKFLOW_HISTORY")
     copies = history.replicas if history else 1
     head = Line().add("STORE", "muted bold").gap(2).add(plural(copies, "copy", "copies"), "text")
-    engine = "engine attached" if health.engine else "no engine"
-    head.gap(2).add(f"{look.glyph('dot')} {engine}", "muted" if health.engine else "bad")
+    role = "bad" if engine == "no engine" else "muted"
+    head.gap(2).add(f"{look.glyph('dot')} {engine}", role)
     rows = [head.gap().add(f"{look.glyph('dot')} lag {short(health.lag)}", "muted").clip(width)]
     for label, name in STREAMS:
         stream = health.stream(name)

@@ -89,9 +89,8 @@ def about(
         found.append(Line())
         for row in rows[:SHOWN]:
             entry = line("  ").add(row.run_id[:8], "accent").gap(2)
-            entry.add(row.workflow, "text", width=min(24, width // 3)).gap(2).add(
-                row.state, "muted"
-            )
+            entry.add(row.workflow, "text", width=min(24, width // 3)).gap(2)
+            entry.add(row.state, "muted", width=10)
             found.append(entry.gap(2).add(row.step, "muted", most=max(8, width - entry.width - 2)))
         if len(rows) > SHOWN:
             found.append(line(f"  and {len(rows) - SHOWN} more: {_flows(rows)}", "muted"))
