@@ -133,6 +133,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "--status": ("completed", "nope"),
     "--limit": ("5", "0"),
     "--since": ("1h", "yesterday"),
+    "--where": ("status:completed sort:-dur", "colour:red"),
     "--after": ("2020-01-02T03:04:05Z", "2020-01-02"),
     "--before": ("2090-01-02T03:04:05Z", "noon"),
     "--at": ("{tomorrow}", "tomorrow"),

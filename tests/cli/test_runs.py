@@ -284,3 +284,24 @@ def test_why_and_diff(world: World, workflow: Make) -> None:
     other = world("run", "diff", one, three)
     assert other.code == 1
     assert other.lines[0].split() == ["PATH", one[:8], three[:8]]
+
+
+def test_list_where(world: World, workflow: Make) -> None:
+    good, bad = workflow("where-good"), workflow("where-bad", step("a", task="fail"))
+    first, second = started(world, good, "1"), started(world, good, "2")
+    failed = started(world, bad, "{}", code=3)
+
+    def found(query: str, *more: str) -> list[str]:
+        done = world("run", "list", "--where", query, "-o", "name", *more)
+        assert done.code == 0, done.err
+        return done.lines
+
+    assert found("wf:where-*") == [failed, second, first]
+    assert found("wf:where-* !status:failed sort:-age") == [first, second]
+    assert found("wf:where-* sort:-age", "--limit=1") == [first]
+    assert found("wf:where-* /no such luck") == [failed]
+    assert found("err:luck", "--workflow=where-bad", "--status=failed") == [failed]
+    assert world("run", "count", "--where=wf:where-good").out == "2\n"
+    refused = world("run", "list", "--where=colour:red")
+    assert refused.code == 1
+    assert "colour" in refused.err

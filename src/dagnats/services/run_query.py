@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from msgspec import Struct
 
@@ -83,6 +83,7 @@ class RunQuery(Struct, frozen=True, kw_only=True):
         text: part of the run id.
         below: only runs that come after this one in the order newest first: its creation time and
             id. A page ends with the ``below`` of the next.
+        where: what else must hold.
     """
 
     workflow: str = ""
@@ -92,6 +93,7 @@ class RunQuery(Struct, frozen=True, kw_only=True):
     limit: int | None = 1000
     text: str = ""
     below: tuple[int, str] | None = None
+    where: Callable[[WorkflowRun], bool] | None = None
 
     def accepts(self, run: WorkflowRun) -> bool:
         """Whether a run is wanted."""
@@ -104,9 +106,11 @@ class RunQuery(Struct, frozen=True, kw_only=True):
         created = created_ns(run)
         if self.below is not None and (-created, run.run_id) <= (-self.below[0], self.below[1]):
             return False
-        return (self.after is None or created >= self.after) and (
-            self.before is None or created <= self.before
-        )
+        if self.after is not None and created < self.after:
+            return False
+        if self.before is not None and created > self.before:
+            return False
+        return self.where is None or self.where(run)
 
 
 class RunPage(Struct, frozen=True):

@@ -37,8 +37,17 @@ if TYPE_CHECKING:
     from dagnats.model.records import ScheduledRun
     from dagnats.model.run import WorkflowRun
     from dagnats.services.run_events import RunEvent
+    from dagnats.services.run_filter import RunFilter
     from dagnats.services.run_query import RunPage, RunQuery
 
+Where = Annotated[
+    str,
+    typer.Option(
+        "--where",
+        metavar="QUERY",
+        help="Only runs that fit, e.g. 'wf:etl-* status:failed since:2h /timeout'.",
+    ),
+]
 DATA_LIMIT = 200
 """Characters of an event's data that are shown without --full."""
 
@@ -56,6 +65,7 @@ def list_(
     ] = "",
     after: After = "",
     before: Before = "",
+    where: Where = "",
     watch: Watch = False,
 ) -> None:
     """List workflow runs, newest first."""
@@ -69,14 +79,29 @@ def list_(
     if since:
         first = moment_or_age(since, "--since", time.time_ns())
     query = RunQuery(workflow=workflow, status=status, after=first, before=last, limit=limit)
-    run_async(_list(query, watch))
+    run_async(_list(query, _filter(where), watch))
 
 
-async def _list(query: RunQuery, watch: bool) -> None:
+def _filter(where: str) -> RunFilter | None:
+    if not where:
+        return None
+    from dagnats.services.run_where import parse_where
+
+    return parse_where(where)
+
+
+async def _list(query: RunQuery, wanted: RunFilter | None, watch: bool) -> None:
     from dagnats.services.run_query import list_runs
 
+    async def fetch() -> RunPage:
+        if wanted is None:
+            return await list_runs(opened, query)
+        from dagnats.services.run_where import list_where
+
+        return await list_where(opened, query, wanted)
+
     async with session() as opened:
-        await refreshing(lambda: list_runs(opened, query), _print_page, watch)
+        await refreshing(fetch, _print_page, watch)
 
 
 def _print_page(page: RunPage) -> None:
@@ -232,18 +257,24 @@ def count(
     since: Annotated[
         str, typer.Option("--since", metavar="AGE|TIME", help="Only runs created since then.")
     ] = "",
+    where: Where = "",
 ) -> None:
     """Count workflow runs."""
     from dagnats.services.run_query import RunQuery, check_status
 
     check_status(status)
     first = moment_or_age(since, "--since", time.time_ns()) if since else None
-    run_async(_count(RunQuery(workflow=workflow, status=status, after=first, limit=None)))
+    query = RunQuery(workflow=workflow, status=status, after=first, limit=None)
+    run_async(_count(query, _filter(where)))
 
 
-async def _count(query: RunQuery) -> None:
+async def _count(query: RunQuery, wanted: RunFilter | None) -> None:
     from dagnats.services.run_query import count_runs
 
     async with session() as opened:
+        if wanted is not None:
+            from dagnats.services.run_where import narrowed
+
+            query = await narrowed(opened, query, wanted)
         number = await count_runs(opened, query)
     show(Count(count=number), lambda: out(str(number)), name=str(number))
