@@ -113,3 +113,14 @@ async def test_listings_are_whole_ordered_and_survive_rubbish(stores: Stores) ->
     newest = [entry.key async for entry in workers.newest()]
     assert newest == list(reversed(scanned))
     assert workers.unreadable == 2
+
+
+async def test_very_many_messages_go_out_in_windows_and_wait_while_answers_come(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 000 timers at once took longer than the timeout, again and again."""
+    monkeypatch.setattr("dagnats.wire.publisher.WINDOW", 100)
+    monkeypatch.setattr("dagnats.wire.publisher.ACK_TIMEOUT", 0.2)
+    batch = [Outgoing(f"event.many.{n}", b"{}") for n in range(950)]
+    acks = await stores.publisher.publish_all(batch)
+    assert [ack.seq for ack in acks] == list(range(acks[0].seq, acks[0].seq + 950))

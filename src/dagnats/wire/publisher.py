@@ -16,7 +16,10 @@ from dagnats.errors import DagnatsError, InvalidError, TooLargeError
 from dagnats.wire.lane import LaneClient
 
 ACK_TIMEOUT = 5.0
-"""Seconds to wait for acknowledgements; then the publisher's work has to be done anew."""
+"""Seconds without any acknowledgement; then the publisher's work has to be done anew."""
+
+WINDOW = 4096
+"""Messages that may be under way at once: a hundred thousand would take the server's memory."""
 
 BACKLOG = 16 * 1024 * 1024
 """Bytes that may wait for the socket before a publisher waits as well."""
@@ -140,23 +143,35 @@ class Publisher:
         """Publish messages in order and wait for all acknowledgements.
 
         Raises:
-            TooLargeError: a message exceeds the server's limit; nothing was published.
+            TooLargeError: a message exceeds the server's limit; nothing behind it was published.
             PublishError: one was refused or not acknowledged in time; others may be stored.
         """
-        if not messages:
-            return []
         if not self._ready:
             await self.start()
+        acks: list[Ack] = []
+        for place in range(0, len(messages), WINDOW):
+            acks += await self._publish(messages[place : place + WINDOW])
+        return acks
+
+    async def _publish(self, messages: Sequence[Outgoing]) -> list[Ack]:
         batch = _Batch(messages)
         await self._send(batch)
-        try:
-            async with asyncio.timeout(ACK_TIMEOUT):
-                await batch.done
-        except TimeoutError:
-            self._forget(batch)
+        await self._answered(batch)
         if batch.left or self.silent:
             self._note_silence(batch)
         return _checked(batch)
+
+    async def _answered(self, batch: _Batch) -> None:
+        """Wait for all answers, as long as some come: a disk may be slow, and the batch large."""
+        try:
+            while batch.left:
+                before = batch.left
+                await asyncio.wait({batch.done}, timeout=ACK_TIMEOUT)
+                if batch.left == before:
+                    return
+        finally:
+            if batch.left:
+                self._forget(batch)
 
     async def _send(self, batch: _Batch) -> None:
         first = self._counter
