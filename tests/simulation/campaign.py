@@ -82,6 +82,8 @@ def main() -> int:
         played += 1
         total += features
         share.update(name for name, number in features.items() if number)
+        if played % 1000 == 0:
+            print(f"{played} seeds, {broken} broken", file=sys.stderr, flush=True)
         if failures:
             broken += 1
             print(f"seed {seed}:", *failures, sep="\n    ", flush=True)
