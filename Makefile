@@ -19,6 +19,7 @@ help:
 	@echo "make unit    every test, nothing else"
 	@echo "make bench   the benchmarks; results in benchmarks/results.json"
 	@echo "make simulate SEEDS=n  n simulated deployments under everything that can go wrong"
+	@echo "make screenshots  the pictures of README and docs, from the demo"
 	@echo "make lock    resolve requirements.lock anew"
 	@echo "make clean   remove .venv and everything that is made"
 
@@ -55,6 +56,9 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+screenshots: $(STAMP)
+	$(BIN)/python scripts/make_screenshots.py
 
 lock:
 	@rm -rf .lock && $(PYTHON) -m venv .lock

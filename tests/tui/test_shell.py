@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dagnats.server.embedded import EmbeddedServer
 from dagnats.services.session import Session
+from dagnats.tui.app import default_theme
 from tests.services.conftest import put_run
 
 SECOND = 1_000_000_000
@@ -109,3 +111,38 @@ async def test_every_line_is_as_wide_as_the_screen(
     async with console("runs", size=size) as ui:
         assert all(len(row) <= size[0] for row in ui.screen())
         assert ui.screen()[0].startswith(" dagnats")
+
+
+def test_what_the_driver_leans_on_is_there() -> None:
+    from textual import constants
+    from textual._xterm_parser import XTermParser
+
+    assert "_timeout_time" in vars(XTermParser())
+    assert isinstance(constants.ESCAPE_DELAY, float)
+
+
+async def test_a_theme_is_kept_and_terminals_get_what_they_can_show(
+    console: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DAGNATS_UI_STATE", str(tmp_path / "ui.json"))
+    async with console("runs") as ui:
+        await ui.press("T", "2")
+        await ui.until(lambda: ui.app.look.theme == "dagnats-light")
+    env = {"TERM": "xterm-256color"}
+    assert default_theme(env) == "dagnats-light"
+    assert default_theme(env | {"NO_COLOR": "1"}) == "dagnats-ansi"
+    assert default_theme({"TERM": "linux"}) == "dagnats-ansi"
+
+
+async def test_filters_are_saved_and_found_again(
+    console: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DAGNATS_UI_STATE", str(tmp_path / "ui.json"))
+    async with console("runs status:failed") as ui:
+        await ui.press("F")
+        await ui.type("burning")
+        await ui.press("enter")
+        await ui.sees("saved as burning")
+        ui.app.go("runs")
+        await ui.press("'", "1")
+        await ui.sees(":runs status:failed")

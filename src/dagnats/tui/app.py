@@ -19,7 +19,7 @@ from dagnats.model.times import SECOND
 from dagnats.services.address import Address, parse_address
 from dagnats.services.contexts import ConnectSettings, resolve
 from dagnats.services.session import Session
-from dagnats.tui import clipboard
+from dagnats.tui import clipboard, saved
 from dagnats.tui.actions import Action, by_key, effective
 from dagnats.tui.chrome import (
     Chrome,
@@ -421,9 +421,11 @@ class Console(App[int], inherit_bindings=False):
 
 
 def default_theme(env: Mapping[str, str]) -> str:
-    """The theme a terminal gets when none is asked for: 16 colours and NO_COLOR get their own."""
+    """The theme when none is asked for: the one chosen last; 16 colours and NO_COLOR their own."""
     if env.get("NO_COLOR"):
         return "dagnats-ansi"
     term, colour = env.get("TERM", ""), env.get("COLORTERM", "")
-    rich_terminal = colour in ("truecolor", "24bit") or "256" in term or "kitty" in term
-    return DEFAULT if rich_terminal or "direct" in term else "dagnats-ansi"
+    many = any(word in term for word in ("256", "kitty", "direct"))
+    if not many and colour not in ("truecolor", "24bit"):
+        return "dagnats-ansi"
+    return saved.load().theme or DEFAULT

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.services.address import format_address
+from dagnats.tui import saved
 from dagnats.tui.actions import Action, effective, going, key_text
 from dagnats.tui.line import Line
 from dagnats.tui.screens import ROOTS
@@ -135,6 +136,7 @@ async def _theme(app: Console) -> None:
     answer = await app.ask(Choice("Theme", names))
     if answer:
         app.use_theme(answer)
+        saved.keep_theme(answer)
 
 
 async def _notices(app: Console) -> None:
