@@ -152,3 +152,39 @@ def test_a_narrow_terminal(world: World, hostile_run: str) -> None:
     _, seen = in_terminal("dlq", "list", env=env)
     assert hostile_run[:8].encode() in seen
     assert "…".encode() in seen
+
+
+WHOLE = ("run output {run}", "run events {run} --full")
+"""Commands that print everything there is when asked."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("x" * 1_000_000, id="a megabyte on a line"),
+        pytest.param("\\u001b[31m" * 20_000, id="escapes"),
+        pytest.param("\\u202e" * 1000, id="directions"),
+    ],
+)
+def test_much_and_broken_text(world: World, workflow: Make, text: str) -> None:
+    name = workflow("much", step("good"), step("bad", "good", task="fail"))
+    done = world("run", "start", name, "-", "--watch", stdin=f'"{text}"')
+    assert done.code == 3, done.err
+    run_id = done.lines[0].removeprefix("Started: ")
+    for line in (*COMMANDS, *WHOLE):
+        shown = world(*line.format(run=run_id).split())
+        assert shown.code in (0, 1, 3), (line, shown.err)
+        clean(shown.out)
+        clean(shown.err)
+        if line not in WHOLE:
+            assert max(map(len, shown.out.splitlines()), default=0) < 25_000, line
+    clean(world("run", "inspect", run_id, "--json").out)
+
+
+def test_broken_text_is_refused(world: World, workflow: Make) -> None:
+    name = workflow("broken")
+    for text in ('"\\ud800"', '"\\udfff\\ud800"', b'"\xff"', b'"\xed\xa0\x80"'):
+        done = world("run", "start", name, "-", stdin=text)
+        assert (done.code, done.out) == (1, ""), text
+        assert done.err.startswith("Error: input is not JSON: ")
+        clean(done.err)
