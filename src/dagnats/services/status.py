@@ -141,7 +141,7 @@ async def get_status(session: Session, detail: bool = False) -> Status:
         engine="running" if engine and engine.get("num_waiting") else "none",
         paused=await paused(session),
         server_version=session.server_version,
-        sync=await _sync(session) if account else "unknown",
+        sync=await sync_of(session) if account else "unknown",
         engines=await list_engines(session) if account else [],
         cancelled_tasks_skipped=await cancelled_tasks_skipped(session),
         unreadable_runs=session.stores.runs.unreadable - before,
@@ -149,7 +149,8 @@ async def get_status(session: Session, detail: bool = False) -> Status:
     )
 
 
-async def _sync(session: Session) -> str:
+async def sync_of(session: Session) -> str:
+    """How often acknowledged writes go to disk: ``always``, an interval, or ``unknown``."""
     try:
         entry = await session.stores.engine_state.get(SERVER_KEY)
     except NotFoundError:

@@ -132,6 +132,15 @@ SCREENS: tuple[Entry, ...] = (
         terms=("wf", "run", "step"),
     ),
     Entry(
+        kind="system",
+        place="system:System",
+        title="System",
+        help="Engines, streams, consumers, clients, locks, settings",
+        key="9",
+        other=("streams", "consumers", "locks", "connections", "settings"),
+        terms=("stream",),
+    ),
+    Entry(
         kind="audit",
         place="audit:Audit",
         title="Audit",
