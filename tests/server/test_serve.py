@@ -35,9 +35,9 @@ class Serve:
         self.process = process
         self.ready: dict[str, Any] = {}
 
-    async def wait_ready(self) -> None:
+    async def wait_ready(self, timeout: float = 20) -> None:
         assert self.process.stdout is not None
-        line = await asyncio.wait_for(self.process.stdout.readline(), 20)
+        line = await asyncio.wait_for(self.process.stdout.readline(), timeout)
         if not line:
             code, written = await self.end(None)
             raise AssertionError(f"ended with {code}: {written}")

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
 
 import msgspec
 
@@ -35,6 +36,8 @@ from dagnats.wire.topology import provision
 
 log = logging.getLogger("dagnats.server")
 engine_log = logging.getLogger("dagnats.engine")
+
+T = TypeVar("T")
 
 QUORUM_S = 60.0
 """How long a cluster may take to agree on a leader (engine.md T-2)."""
@@ -172,10 +175,10 @@ class Server:
 
     async def _provision(self, bus: Bus) -> None:
         settings = self._settings
-        if settings.nats_cluster_name:
-            await _quorum(bus)
         store = 0 if settings.nats_url else settings.max_store_bytes
-        for line in await provision(bus, store, settings.replicas):
+        patience = QUORUM_S if settings.replicas > 1 else 0.0
+        # What is there already is left alone, so beginning anew does no harm.
+        for line in await _insist(lambda: provision(bus, store, settings.replicas), patience):
             log.warning("left as it is: %s", line)
         self._progress.step("streams and kv buckets ready")
 
@@ -263,21 +266,21 @@ def _begun(engine: Engine) -> str:
     return f"orchestrator stands by: active is {engine.holder.host} ({engine.holder.pid})"
 
 
-async def _quorum(bus: Bus) -> None:
-    """Wait until the cluster's JetStream has a leader."""
-    deadline = time.monotonic() + QUORUM_S
+async def _insist(work: Callable[[], Awaitable[T]], patience_s: float) -> T:
+    """Repeat what nobody answers: a cluster elects a leader for everything it keeps."""
+    deadline = time.monotonic() + patience_s
     while True:
         try:
-            await bus.api("INFO")
+            return await work()
         except DagnatsError as error:
+            if not patience_s:
+                raise
             if time.monotonic() > deadline:
                 raise DagnatsError(
-                    f"the cluster found no quorum within {QUORUM_S:.0f}s: {error.message}",
+                    f"the cluster found no quorum within {patience_s:.0f}s: {error.message}",
                     "check nats_cluster_routes and that the other servers run",
                 ) from None
             await asyncio.sleep(0.5)
-        else:
-            return
 
 
 def log_transition(change: Transition) -> None:
