@@ -6,9 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 
-from dagnats.model.times import read_time
-from dagnats.services import triggers, workers
-from dagnats.services.cron_times import next_fire
+from dagnats.services import workers
 from dagnats.services.session import Session
 from dagnats.services.status import Status, StatusDetail, get_status
 from dagnats.telemetry.metrics import METRICS, Labels
@@ -38,7 +36,6 @@ GAUGES: dict[str, tuple[str, Labels]] = {
     "dagnats.stream.messages": ("Messages in a stream.", ("stream",)),
     "dagnats.stream.bytes": ("Bytes of a stream.", ("stream",)),
     "dagnats.workers": ("Workers that are alive.", ()),
-    "dagnats.trigger.next_fire_seconds": ("Next fire of a cron trigger, Unix time.", ("trigger",)),
 }
 """Help and labels of the gauges about the system. Run ids are never labels (TEL-1)."""
 
@@ -102,7 +99,6 @@ async def _state(session: Session) -> dict[str, dict[Labels, float]]:
         "dagnats.stream.messages": _series((row.name, row.messages) for row in status.streams),
         "dagnats.stream.bytes": _series((row.name, row.bytes) for row in status.streams),
         "dagnats.workers": {(): len(await workers.list_workers(session))},
-        "dagnats.trigger.next_fire_seconds": await _next_fires(session),
     }
 
 
@@ -136,12 +132,3 @@ def _of_detail(detail: StatusDetail) -> dict[str, dict[Labels, float]]:
 
 def _series(pairs: Iterable[tuple[str, int]]) -> dict[Labels, float]:
     return {(label,): value for label, value in pairs}
-
-
-async def _next_fires(session: Session) -> dict[Labels, float]:
-    now = session.now()
-    fires = {
-        (trigger.id,): read_time(next_fire(trigger, now))
-        for trigger in await triggers.list_triggers(session)
-    }
-    return {label: due / 1e9 for label, due in fires.items() if due is not None}
