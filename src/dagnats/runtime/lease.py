@@ -173,6 +173,7 @@ class Lease:
         mine = EngineEpoch(epoch=self._me.epoch, holder=self._me.id)
         await state.update(EPOCH, encode(mine), revision)
         await self._stores.leases.delete(f"{STANDBY}{self._me.id}")
+        await self._write(self._revision)  # Now with the epoch in it.
         return self._me.epoch
 
     # --- keeping it ---------------------------------------------------------------------------
@@ -186,12 +187,15 @@ class Lease:
         while True:
             await asyncio.sleep(RENEW_S)
             try:
-                await self._renew()
+                left = self._deadline - time.monotonic()
+                # After a pause of our own the answer may take its time: nothing is written before.
+                async with asyncio.timeout(left if left > 0 else HOLD_S):
+                    await self._renew()
             except LeaseLostError:
                 raise
-            except DagnatsError as error:
-                if time.monotonic() > self._deadline:
-                    raise LeaseLostError(f"the lease ran out: {error.message}") from error
+            except (DagnatsError, TimeoutError) as error:
+                if time.monotonic() >= self._deadline:
+                    raise LeaseLostError(f"the lease ran out ({error or 'timed out'})") from error
 
     async def check(self) -> None:
         """Before anything is written: whether we still may. Costs nothing while the lease is fresh.
