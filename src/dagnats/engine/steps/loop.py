@@ -22,7 +22,7 @@ class LoopStep(StepKind):
 
     def handle(self, turn: Turn, step: StepDef, state: StepState) -> None:
         """A worker asked for the next iteration (LOOP-1..4)."""
-        if turn.event.type != EventType.STEP_CONTINUE:
+        if turn.event.type != EventType.STEP_CONTINUE or not _is_of_this_iteration(turn, state):
             return
         config = turn.run.plan.config(step.id, AgentLoopConfig)
         state.iterations += 1
@@ -35,6 +35,18 @@ class LoopStep(StepKind):
             _sleep(turn, step, state, config.loop_delay)
         else:
             iterate(turn, step, state)
+
+
+def _is_of_this_iteration(turn: Turn, state: StepState) -> bool:
+    """Whether the dispatch in flight asks: once is enough (LOOP-8).
+
+    Workers of other makes send no number (``wire.md`` 6.3); from them it counts once a later
+    iteration has been started.
+    """
+    if state.dispatch <= 1:
+        return True
+    number = turn.event.attempt_number
+    return number == state.dispatch or (not number and state.status == StepStatus.RUNNING)
 
 
 def iterate(turn: Turn, step: StepDef, state: StepState) -> None:
