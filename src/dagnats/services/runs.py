@@ -24,6 +24,7 @@ from dagnats.services.schedules import cancel_schedule, find_schedule
 from dagnats.services.session import Session
 from dagnats.services.tolerant import value_of
 from dagnats.services.workflows import get_workflow
+from dagnats.telemetry.spans import SCOPE
 from dagnats.wire import msgids, subjects
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.subjects import is_key
@@ -125,12 +126,14 @@ def parse_json_input(data: bytes, what: str = "input") -> Raw:
 
 
 def start_event(run_id: str, payload: StartPayload, now: int) -> Outgoing:
-    """The message that starts a run."""
+    """The message that starts a run, in the trace of whoever asked for it."""
+    scope = SCOPE.get()
     event = Event(
         type=EventType.WORKFLOW_STARTED.value,
         run_id=run_id,
         timestamp=format_time(now),
         payload=raw(payload),
+        trace_parent=scope.traceparent if scope else "",
     )
     return Outgoing(subjects.history(run_id), encode(event), msgids.event(run_id, event.type))
 

@@ -262,6 +262,15 @@ async def test_names_with_slashes_are_found(api: Client, workflow: Register) -> 
     assert (await api.get("/workflows/../../etc/passwd")).status == 404
 
 
+async def test_a_run_belongs_to_the_trace_of_its_caller(api: Client) -> None:
+    await api.post("/workflows", W)
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    caller = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    run_id = (await api.post("/runs", {"workflow": "w"}, headers=caller)).json["run_id"]
+    assert (await api.get(f"/runs/{run_id}")).json["trace_id"] == trace
+    assert (await api.get("/health/cluster")).json == {"mode": "standalone", "ok": True}
+
+
 async def test_the_documents_describe_the_api(api: Client) -> None:
     document = (await api.get("/openapi.json")).json
     assert document["openapi"] == "3.1.0"

@@ -19,6 +19,8 @@ from dagnats.server.http.gate import ClientGoneError
 from dagnats.server.http.operations import Call, Operation
 from dagnats.server.http.problems import HttpError, problem_response
 from dagnats.services.session import Session
+from dagnats.telemetry.context import TRACEPARENT, clean_traceparent
+from dagnats.telemetry.spans import SCOPE, TRACER, Scope
 
 log = logging.getLogger("dagnats.http")
 
@@ -49,7 +51,7 @@ def _endpoint(
         operation = methods["GET" if request.method == "HEAD" else request.method]
         call = Call(request, session, closing)
         try:
-            answer = await operation.run(call)
+            answer = await _traced(operation, call)
         except NotFoundError as error:
             return problem_response(error, operation.missing)
         except DagnatsError as error:
@@ -57,9 +59,24 @@ def _endpoint(
         if isinstance(answer, Response):
             answer.headers.update(call.headers)
             return answer
-        return Response(encode(answer), operation.status, call.headers, operation.media)
+        status = call.status or operation.status
+        return Response(encode(answer), status, call.headers, operation.media)
 
     return endpoint
+
+
+async def _traced(operation: Operation, call: Call) -> Any:
+    """Run an operation; what changes something belongs to the trace of its caller, or begins one.
+
+    Tasks are left out: each belongs to the trace of its run.
+    """
+    if operation.method == "GET" or operation.access == "bridge":
+        return await operation.run(call)
+    parent = clean_traceparent(call.request.headers.get(TRACEPARENT, ""))
+    name = f"dagnats.api {operation.method} {operation.path}"
+    with TRACER.span(name, "server", parent) as span:
+        SCOPE.set(Scope(span.traceparent))
+        return await operation.run(call)
 
 
 def _failed(operation: Operation, error: DagnatsError) -> Response:

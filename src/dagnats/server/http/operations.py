@@ -57,6 +57,8 @@ class Call:
         self.closing = closing
         self.headers: dict[str, str] = {}
         """Further headers of the answer."""
+        self.status = 0
+        """Status of the answer, where it is not the operation's."""
 
     def next_page(self, cursor: str) -> None:
         """Tell where the list goes on: a ``Link`` header with ``rel="next"`` (RFC 8288)."""

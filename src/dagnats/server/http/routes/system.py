@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
 from starlette.responses import RedirectResponse, Response
 
 from dagnats.server.http import docs, openapi
@@ -14,10 +13,14 @@ from dagnats.server.http.metrics import MEDIA as METRICS_MEDIA
 from dagnats.server.http.metrics import Metrics
 from dagnats.server.http.operations import Call, Operation, operation, operation_of
 from dagnats.services import triggers
-from dagnats.services.cluster import TelemetryHealth, cluster_health, telemetry_health
+from dagnats.services.cluster import (
+    ClusterHealth,
+    TelemetryHealth,
+    cluster_health,
+    telemetry_health,
+)
 
 TAG = "server"
-JSON = "application/json"
 
 
 def _text(text: str, status: int = 200) -> Response:
@@ -64,10 +67,11 @@ def system_operations(
         return _text("ready") if found.ok else _text("\n".join(found.problems), 503)
 
     @operation("GET", "/health/cluster", tag=TAG, access="open")
-    async def get_cluster(call: Call) -> Response:
+    async def get_cluster(call: Call) -> ClusterHealth:
         """How the NATS servers are: 503 when streams are without a leader or behind."""
         found = await cluster_health(call.session)
-        return Response(msgspec.json.encode(found), 200 if found.ok else 503, None, JSON)
+        call.status = 200 if found.ok else 503
+        return found
 
     @operation("GET", "/health/telemetry", tag=TAG, access="open")
     async def get_telemetry(call: Call) -> TelemetryHealth:
