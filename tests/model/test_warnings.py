@@ -8,6 +8,7 @@ import pytest
 from dagnats.model.files import read_workflow
 
 HTTP = {
+    "enabled": True,
     "id": "h",
     "http": {"path": "/api/x", "method": "POST", "timeout_ms": 1, "max_body_bytes": 1},
 }
@@ -27,6 +28,13 @@ def kinds(*steps: dict[str, Any], http: bool = False, **more: Any) -> list[str]:
     file = read_workflow(json.dumps(document | ({"triggers": [HTTP]} if http else {})))
     assert file.problems == []
     return [advice.kind for advice in file.warnings]
+
+
+def test_a_trigger_that_does_not_say_whether_it_is_on_is_off() -> None:
+    silent = {"id": "nightly", "cron": {"expression": "@daily"}}
+    assert kinds(triggers=[silent]) == ["disabled_trigger"]
+    assert kinds(triggers=[silent | {"enabled": False}]) == []
+    assert kinds(triggers=[silent | {"enabled": True}]) == []
 
 
 def test_without_an_http_trigger_nothing_is_missing() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct, field
@@ -75,7 +75,20 @@ def workflow_of(tree: Any) -> WorkflowFile:
     problems += _collisions(triggers)
     answers_http = any(trigger.http is not None for trigger in triggers)
     odd = [] if problems else list(warnings(definition, answers_http=answers_http))
+    odd += [] if problems else _asleep(cast("dict[str, Any]", tree))
     return WorkflowFile(definition, triggers, problems, odd)
+
+
+def _asleep(tree: dict[str, Any]) -> list[Advice]:
+    """Triggers that do not say whether they are on: then they are off (``wire.md`` 9.1)."""
+    return [
+        Advice(
+            "disabled_trigger",
+            f'trigger {quote(str(trigger["id"]))} does not fire: it does not say "enabled": true',
+        )
+        for trigger in tree.get("triggers") or []
+        if "enabled" not in trigger
+    ]
 
 
 def _adopted(trigger: TriggerDef, workflow: str) -> TriggerDef:

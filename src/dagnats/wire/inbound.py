@@ -16,6 +16,9 @@ from dagnats.wire.delayed import delayed
 from dagnats.wire.errors import MissingError
 from dagnats.wire.features import Features
 
+ACK_WAIT = 10 * SECOND
+"""When a message comes again whose taker was killed; taking one is a matter of milliseconds."""
+
 HELD = 65_536
 """Messages of one feed that may wait here; beyond it the client drops them."""
 
@@ -93,7 +96,7 @@ async def ensure_durable(
             "durable_name": name,
             "name": name,
             "ack_policy": "explicit",
-            "ack_wait": 30 * SECOND,
+            "ack_wait": ACK_WAIT,
             "max_deliver": -1,
             **await _from(bus, stream, since_ns),
         }

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 
 from dagnats.errors import DagnatsError
+from dagnats.runtime.keeper import Keeper
 from dagnats.wire.publisher import Outgoing, Publisher
+
+log = logging.getLogger("dagnats.telemetry")
 
 QUEUE_LIMIT = 10_000
 """Messages kept while NATS is away; the oldest go first."""
@@ -27,13 +31,12 @@ class Spool:
 
     def __init__(self, publisher: Publisher, name: str) -> None:
         self._publisher = publisher
-        self._name = name
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[int, Outgoing]] = deque(maxlen=QUEUE_LIMIT)
         self._count = 0
         self._wake = asyncio.Event()
         self._asked = False
-        self._task: asyncio.Task[None] | None = None
+        self._keeper = Keeper(name, self._run, log)
 
     def put(self, message: Outgoing) -> None:
         """Keep a message until it is stored; from any thread, never waits."""
@@ -46,14 +49,11 @@ class Spool:
 
     def start(self) -> None:
         """Begin to store."""
-        self._task = asyncio.create_task(self._run(), name=self._name)
+        self._keeper.start()
 
     async def stop(self) -> None:
         """Store what waits, unless that takes too long, and end."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await self._keeper.stop()
         with contextlib.suppress(TimeoutError, DagnatsError):
             async with asyncio.timeout(FLUSH_S):
                 while self._waiting:

@@ -44,6 +44,9 @@ log = logging.getLogger("dagnats.triggers")
 MAX_WEBHOOK = 1 << 20
 """Largest body of a webhook, in bytes (``engine.md`` HOOK-1)."""
 
+TELL_S = 1.0
+"""How often the log says that requests cannot start runs, in seconds."""
+
 HOOKS, API = "/hooks", "/api"
 
 IDEMPOTENCY_KEY = "idempotency-key"
@@ -323,9 +326,26 @@ def _trace(call: _Call) -> str:
     return clean_traceparent(call.headers.get("traceparent", ""))
 
 
+class _Told:
+    """When somebody was last told that requests fail."""
+
+    at = 0.0
+
+    @classmethod
+    def now(cls) -> bool:
+        """Whether it is time to tell it again."""
+        now = time.monotonic()
+        if now - cls.at < TELL_S:
+            return False
+        cls.at = now
+        return True
+
+
 def _unavailable(call: _Call, error: DagnatsError) -> _RefusedError:
     about = {"trigger_id": call.trigger.id, "error": error.message}
-    log.warning("request could not start a run", extra={"about": about})
+    # One line of many requests that fail together; the metric counts them all.
+    level = logging.WARNING if _Told.now() else logging.DEBUG
+    log.log(level, "request could not start a run", extra={"about": about})
     FIRINGS.add(1, "webhook" if call.trigger.webhook else "http", "error")
     headers = {"Retry-After": RETRY_AFTER_S}
     return _RefusedError(refusal(503, "failed to publish event: try again", headers))
