@@ -116,7 +116,7 @@ def test_logs(world: World) -> None:
     stamp, _, rest = tail.out.partition(" ")
     assert len(stamp) == 8
     assert rest == "ERROR   engine  step failed [run_id=a1b2 step=lint]\n"
-    assert len(world("logs", "--tail=10").lines) == 2
+    assert len(world("logs", "--tail=10", "--service=engine").lines) == 2
     assert world("logs", "--tail=10", "--search=STARTED", "--json").json["body"] == "started run"
     assert len(world("logs", "--since=1h", "--run=a1b2", "--service=engine").lines) == 2
     assert world("logs", "--tail=10", "--service=api").out == ""

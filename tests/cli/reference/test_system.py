@@ -186,9 +186,13 @@ def test_clean_plans_two_categories(shop: World, register: Register) -> None:
         done.out,
         """
 # Would clean:
-# TELEMETRY stream 1 msgs 5.1 MiB
+# TELEMETRY stream 500 msgs 5.1 MiB
 # DEAD_LETTERS stream 1 msgs 512 B
-# Total: 2 messages, 5.1 MiB
+# Total: 501 messages, 5.1 MiB
 """,
-        vary={"5.1": "[0-9.]+", "512": r"\d+", "MiB": "(?:B|KiB)"},
+        vary={
+            **dict.fromkeys(("500", "501", "512"), r"\d+"),
+            "5.1": "[0-9.]+",
+            "MiB": "(?:B|KiB)",
+        },
     )
