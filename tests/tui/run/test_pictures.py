@@ -152,8 +152,9 @@ async def shown(
                 sequence=4182, run_id=RUN, step_id=failed, body_preserved=True,
                 timestamp=format_time(story.now), body=encode({}),
             )  # fmt: skip
-            screen.state.bury([letter])
+            feed.dead.add([letter])
         screen._changed()
+        screen.flush()
         if at:
             screen.travel(at)
         await pilot.pause()

@@ -20,11 +20,15 @@ _COUNTS = {"x": "tries", "r": "loops"}
 
 def layout_of(state: RunState, width: int) -> Layout:
     """The columns for a width: the timeline takes what the rest leaves."""
-    lanes, longest, note = (
-        (4, 14, 0) if width < 100 else (7, 20, 13) if width < 150 else (10, 28, 18)
-    )
-    shape = state.shape(lanes)
-    rail = shape.width + 1
+    lanes, longest, note = next(sizes for least, sizes in _SIZES if width >= least)
+    known = (width, id(state.shape(lanes)), len(state.rows(lanes)))
+    if state.layout is None or state.layout[0] != known:
+        state.layout = (known, _layout(state, width, lanes, longest, note))
+    return state.layout[1]
+
+
+def _layout(state: RunState, width: int, lanes: int, longest: int, note: int) -> Layout:
+    rail = state.shape(lanes).width + 1
     names = (cells(row.name) + _before(row) for row in state.rows(lanes))
     name = max(6, min(longest, max(names, default=6)))
     took, extra = 6, 9 if width < 100 else 12
