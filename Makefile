@@ -8,7 +8,7 @@ SEEDS  ?= 1000
 FIRST  ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit bench simulate lock clean
+.PHONY: help demo test lint format types unit bench faults screenshots simulate lock clean
 
 help:
 	@echo "make demo    a code review on a private server, watched as it runs"
@@ -18,8 +18,9 @@ help:
 	@echo "make types   pyright, strict, on src"
 	@echo "make unit    every test, nothing else"
 	@echo "make bench   the benchmarks; results in benchmarks/results.json"
-	@echo "make simulate SEEDS=n  n simulated deployments under everything that can go wrong"
+	@echo "make simulate  SEEDS=n simulated deployments under everything that can go wrong"
 	@echo "make screenshots  the pictures of README and docs, from the demo"
+	@echo "make faults  kill server, worker and NATS twenty times each under load"
 	@echo "make lock    resolve requirements.lock anew"
 	@echo "make clean   remove .venv and everything that is made"
 
@@ -59,6 +60,11 @@ $(STAMP): pyproject.toml requirements.lock
 
 screenshots: $(STAMP)
 	$(BIN)/python scripts/make_screenshots.py
+
+faults: $(STAMP)
+	@for victim in server worker nats; do \
+	  $(BIN)/python -m dagnats verify tests/faults/workflow.json --worker "$(BIN)/python tests/faults/worker.py" \
+	    --runs 300 --kills 20 --only $$victim || exit 1; done
 
 lock:
 	@rm -rf .lock && $(PYTHON) -m venv .lock

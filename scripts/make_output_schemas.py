@@ -43,6 +43,7 @@ from dagnats.services.timeline import Simulation
 from dagnats.services.trigger_fires import Fired, FireRow
 from dagnats.services.workers import WorkerDetail
 from dagnats.services.workflows import Deleted, Registered, Revision
+from dagnats.verify.verdict import Verdict
 
 TARGET = Path(__file__).parent.parent / "docs" / "schema" / "output"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -104,6 +105,7 @@ OUTPUTS: dict[str, tuple[Any, ...]] = {
     "engine resume": (PauseState,),
     "engine status": (PauseState,),
     "doctor": (Report,),
+    "verify": (Verdict,),
     "serve": (Listening, "dry run"),
     "status": ("status",),
     "logs": (LogRecord,),

@@ -29,6 +29,7 @@ FLOORS = {
     "tui": 3,
     "demo": 3,
     "testing": 3,
+    "verify": 3,
 }
 """Package to floor, after ``docs/architecture.md``."""
 

@@ -101,8 +101,8 @@ OFFLINE = frozenset(
 FOREVER = frozenset({"dlq watch", "dev", "demo"})
 """Commands that go on until interrupted, or for long: ``test_long_running`` runs them."""
 
-ELSEWHERE = frozenset({"ui", "doctor"})
-"""The console, and the doctor, who finds what other tests did to the runs: they have their own."""
+ELSEWHERE = frozenset({"ui", "doctor", "verify"})
+"""Commands with tests of their own: the doctor would find what other tests did to the runs."""
 
 UNKNOWN = {
     **dict.fromkeys(("run", "live", "gate"), "f" * 32),

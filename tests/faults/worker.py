@@ -6,7 +6,7 @@ import sys
 
 from dagnats import TaskContext, Worker
 
-worker = Worker(sys.argv[1], concurrency=50)
+worker = Worker(*sys.argv[1:], concurrency=50)
 
 
 @worker.task("fault.step", ack_wait=2.0)

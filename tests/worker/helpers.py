@@ -65,10 +65,15 @@ class Engine:
         return events
 
     async def result(self, run: str, timeout: float = 10) -> Event:
-        """The event after ``step.started``."""
-        started, last, *_ = await self.wait(run, 2, timeout)
-        assert started.type == "step.started"
-        return last
+        """The first event after those that say that a worker began."""
+        count = 2
+        while True:
+            started, *others = await self.wait(run, count, timeout)
+            assert started.type == "step.started"
+            later = [event for event in others if event.type != "step.started"]
+            if later:
+                return later[0]
+            count += 1
 
     async def failure(self, run: str) -> StepFailedPayload:
         event = await self.result(run)

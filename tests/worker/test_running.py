@@ -522,9 +522,10 @@ async def test_a_killed_worker_s_task_is_done_by_another(engine: Engine, tmp_pat
     worker = engine.worker()
     worker.task("t")(lambda: "again")
     async with worker:
-        events = await engine.wait(run, 2)
+        events = await engine.wait(run, 3)
         await engine.drained()
-    assert [event.type for event in events] == ["step.started", "step.completed"]
+    assert [event.type for event in events] == ["step.started", "step.started", "step.completed"]
+    assert {event.attempt_number for event in events[:2]} == {1}
 
 
 async def test_sigterm_drains_and_a_second_one_ends_at_once(engine: Engine, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Scaffold a new workflow project."),
     "dev": ("dev", "Rebuild and restart a worker project when it changes."),
     "ui": ("ui", "Open the console: watch and steer everything, full screen."),
+    "verify": ("verify", "Kill processes under a workflow of yours and see what it costs."),
     "demo": ("demo", "Show dagnats at work on a private server."),
     "completion": ("completion", "Print a shell completion script."),
 }

@@ -265,4 +265,5 @@ class Execution(Ticket):
             body,
             worker_id=self._services.worker_id,
             queued_ns=self.delivery.timestamp_ns,
+            delivered=self.delivery.delivered,
         )

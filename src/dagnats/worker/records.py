@@ -16,7 +16,13 @@ from dagnats.wire.publisher import Outgoing
 
 
 def event_message(
-    kind: EventType, payload: TaskPayload, body: Raw, *, worker_id: str, queued_ns: int
+    kind: EventType,
+    payload: TaskPayload,
+    body: Raw,
+    *,
+    worker_id: str,
+    queued_ns: int,
+    delivered: int = 1,
 ) -> Outgoing:
     """An event about a task, ready to be published.
 
@@ -26,6 +32,8 @@ def event_message(
         body: the event's payload.
         worker_id: who says so.
         queued_ns: when the task was queued, in ns since 1970.
+        delivered: how often the task was handed out: the history shows an attempt that a worker
+            began and another had to begin again.
     """
     # step.started names its attempt always; results name it from the second dispatch on. The
     # number is the engine's, never the delivery count: a redelivery is not another attempt.
@@ -43,6 +51,8 @@ def event_message(
     )
     headers = {TRACEPARENT: payload.traceparent} if payload.traceparent else {}
     msg_id = _msg_id(kind, payload, number, queued_ns)
+    if kind == EventType.STEP_STARTED and delivered > 1:
+        msg_id += f".again.{delivered}"
     return Outgoing(subjects.history(payload.run_id), encode(event), msg_id, headers)
 
 
