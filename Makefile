@@ -8,7 +8,7 @@ SEEDS  ?= 1000
 FIRST  ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit bench faults screenshots simulate lock clean
+.PHONY: help demo test lint format types unit bench faults screenshots schemas simulate lock clean
 
 help:
 	@echo "make demo    a code review on a private server, watched as it runs"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench   the benchmarks; results in benchmarks/results.json"
 	@echo "make simulate  SEEDS=n simulated deployments under everything that can go wrong"
 	@echo "make screenshots  the pictures of README and docs, from the demo"
+	@echo "make schemas  the JSON Schemas in docs/schema, made anew"
 	@echo "make faults  kill server, worker and NATS twenty times each under load"
 	@echo "make lock    resolve requirements.lock anew"
 	@echo "make clean   remove .venv and everything that is made"
@@ -65,6 +66,10 @@ faults: $(STAMP)
 	@for victim in server worker nats; do \
 	  $(BIN)/python -m dagnats verify tests/faults/workflow.json --worker "$(BIN)/python tests/faults/worker.py" \
 	    --runs 300 --kills 20 --only $$victim || exit 1; done
+
+schemas: $(STAMP)
+	$(BIN)/python scripts/make_schemas.py
+	$(BIN)/python scripts/make_output_schemas.py
 
 lock:
 	@rm -rf .lock && $(PYTHON) -m venv .lock
