@@ -84,6 +84,14 @@ async def _register(file: object) -> None:
     async with session() as opened:
         done = await store(opened, file)
     show(done, lambda: _print_registered(done), name=done.name)
+    _advise(file)
+
+
+def _advise(file: WorkflowFile) -> None:
+    """Say what is odd about a file, to whoever reads it."""
+    if current().human:
+        for advice in file.warnings:
+            warn(advice.message)
 
 
 def _print_registered(done: Registered) -> None:
@@ -129,15 +137,17 @@ def validate(file: File) -> None:
     from dagnats.services.workflow_files import validate_file
 
     try:
-        found = validate_file(given(file, "file")).definition
+        read = validate_file(given(file, "file"))
     except DagnatsError as error:
         if error.exit_code != 1:
             raise
         _print_invalid(error)
         raise typer.Exit(1) from None
+    found = read.definition
     document = Validity(valid=True, name=found.name, steps=len(found.steps))
     text = f"Valid: {one_line(found.name)} ({len(found.steps)} steps)"
     show(document, lambda: out(text), name=found.name)
+    _advise(read)
 
 
 def _print_invalid(error: DagnatsError) -> None:

@@ -81,12 +81,11 @@ def workflow_of(tree: Any) -> WorkflowFile:
 
 def _asleep(tree: dict[str, Any]) -> list[Advice]:
     """Triggers that do not say whether they are on: then they are off (``wire.md`` 9.1)."""
+    listed = cast("list[dict[str, Any]]", tree.get("triggers") or [])
+    text = 'trigger {} does not fire: it does not say "enabled": true'
     return [
-        Advice(
-            "disabled_trigger",
-            f'trigger {quote(str(trigger["id"]))} does not fire: it does not say "enabled": true',
-        )
-        for trigger in tree.get("triggers") or []
+        Advice("disabled_trigger", text.format(quote(str(trigger["id"]))))
+        for trigger in listed
         if "enabled" not in trigger
     ]
 
