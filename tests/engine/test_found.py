@@ -227,3 +227,36 @@ def test_a_rate_limit_whose_key_is_missing_fails_the_step_though_dispatch_is_pau
     world.flow.paused.add("")
     world.start("w", {})
     assert world.run().error == 'rate limit key: path "k": key "k" not found'
+
+
+def test_the_queue_timeout_of_an_item_ends_its_wait_and_not_its_work() -> None:
+    """WP-29, WP-57: it was taken for the timeout of the attempt, whatever the item did."""
+    config = {"max_items": 5}
+    world = World(flow(step("a"), step("m", "a", type="map", config=config, queue_timeout=SECOND)))
+    world.start("w")
+    world.complete([1, 2])
+    task = world.take()
+    world.tasks.clear()
+    world.sleep(1.1)
+    assert world.run().error == "map instance 1 failed: queue timeout exceeded (1s)"
+    world.start("w", run_id="r2")
+    world.complete([1])
+    task = world.take()
+    world.sleep(5)
+    world.report(task, EventType.STEP_COMPLETED, "done")
+    assert world.run("r2").steps["m"].output == b'["done"]'
+
+
+def test_an_item_that_backs_off_takes_no_second_word_of_its_failed_attempt() -> None:
+    """WP-40 holds for items too."""
+    retry = {"max_attempts": 2, "initial_delay": SECOND}
+    world = World(flow(step("a"), step("m", "a", type="map", config={"max_items": 5}, retry=retry)))
+    world.start("w")
+    world.complete([1])
+    task = world.fail()
+    world.report(task, EventType.STEP_COMPLETED, "late")
+    world.report(task, EventType.STEP_FAILED, {"error": "again"})
+    assert world.state("m").status == "running"
+    world.sleep(1.1)
+    world.complete("good")
+    assert world.state("m").output == b'["good"]'

@@ -70,8 +70,9 @@ class MapStep(StepKind):
             return
         index = found[1]
         item = state.map_instances[index]
-        live = item.status not in _OVER and is_current(turn.event, item.dispatch)
-        if not live and not _retry_due(turn, item):
+        # One that backs off has had its word.
+        live = item.status not in _OVER and not item.wake_at
+        if not (live and is_current(turn.event, item.dispatch)) and not _retry_due(turn, item):
             return
         _ITEM_EVENTS.get(EventType(turn.event.type), _ignore)(turn, step, state, index)
 
@@ -195,7 +196,11 @@ def _failed(turn: Turn, step: StepDef, state: StepState, index: int) -> None:
 
 
 def _timed_out(turn: Turn, step: StepDef, state: StepState, index: int) -> None:
-    reason = f"step timeout exceeded ({format_duration(step.timeout)})"
+    gate = decode(bytes(turn.event.payload) or b"{}", DispatchPayload).gate
+    if gate == "queue" and state.map_instances[index].status != StepStatus.QUEUED:
+        return
+    what, limit = ("queue", step.queue_timeout) if gate == "queue" else ("step", step.timeout)
+    reason = f"{what} timeout exceeded ({format_duration(limit)})"
     _item_failed(turn, step, state, index, reason, FailureType.RETRIABLE, 0)
 
 
