@@ -108,7 +108,7 @@ class Publisher:
         self._counter = 0
         self._ready = False
         self.silent: dict[str, float] = {}
-        """First subject tokens on which the last publish was never answered, and since when
+        """First subject tokens on which the last publish was never answered, and when
         (monotonic seconds). A stream that hit a full disk answers nothing (``reliability.md`` 3.3).
         """
 
@@ -202,7 +202,7 @@ class Publisher:
         for message, ack in zip(batch.messages, batch.acks, strict=True):
             place = message.subject.partition(".")[0]
             if ack is None:
-                self.silent.setdefault(place, time.monotonic())
+                self.silent[place] = time.monotonic()
             else:
                 self.silent.pop(place, None)
 
