@@ -111,7 +111,7 @@ def write(name: str, svg: str) -> None:
     if shutil.which("rsvg-convert") is None:
         (TARGET / f"{name}.svg").write_text(svg, encoding="utf-8")
         return
-    command = ["rsvg-convert", "-w", "1400", "-o", str(TARGET / f"{name}.png")]
+    command = ["rsvg-convert", "-w", "1100", "-o", str(TARGET / f"{name}.png")]
     subprocess.run(command, input=svg.encode(), check=True)
 
 

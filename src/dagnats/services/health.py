@@ -11,7 +11,7 @@ from dagnats.model.records import WorkerRegistration
 from dagnats.services.control import PauseState, paused
 from dagnats.services.infos import QueueRow, consumer_info, list_queues, stream_infos
 from dagnats.services.session import Session
-from dagnats.services.status import ENGINE, HISTORY
+from dagnats.services.status import ENGINE, HISTORY, sync_of
 from dagnats.services.workers import list_workers
 
 DEAD = "DEAD_LETTERS"
@@ -50,6 +50,7 @@ class Health(Struct, frozen=True, kw_only=True):
         lag: events it has not applied yet.
         events_seq: the last sequence of the history: its growth is the rate of events.
         dead: how many dead letters there are.
+        sync: how often acknowledged writes go to disk: ``always``, an interval, or ``unknown``.
     """
 
     at: int
@@ -62,6 +63,7 @@ class Health(Struct, frozen=True, kw_only=True):
     events_seq: int
     dead: int
     dead_seq: int
+    sync: str = "unknown"
 
     def stream(self, name: str) -> StreamHealth | None:
         """A stream by name."""
@@ -70,12 +72,13 @@ class Health(Struct, frozen=True, kw_only=True):
 
 async def get_health(session: Session) -> Health:
     """Look at streams, queues, workers and the engine."""
-    infos, queues, workers, engine, held = await asyncio.gather(
+    infos, queues, workers, engine, held, sync = await asyncio.gather(
         stream_infos(session),
         list_queues(session),
         list_workers(session),
         consumer_info(session, HISTORY, ENGINE),
         paused(session),
+        sync_of(session),
     )
     streams = [_stream(info) for info in infos]
     known = {stream.name: stream for stream in streams}
@@ -88,6 +91,7 @@ async def get_health(session: Session) -> Health:
         engine=bool(engine and (engine.get("num_waiting") or engine.get("num_ack_pending"))),
         lag=(engine or {}).get("num_pending", 0),
         paused=held,
+        sync=sync,
         events_seq=history.last_seq if history else 0,
         dead=dead.messages if dead else 0,
         dead_seq=dead.last_seq if dead else 0,

@@ -25,14 +25,17 @@ def header_line(feed: Feed, look: Look, width: int, root: str) -> Line:
     """Product, context, connection, counters, and the screens with their keys."""
     row = Line("surface").add(" dagnats", "text bold").gap()
     bar = look.glyph("sep")
-    row.add(bar, "line").add(feed.link.name, "accent", most=max(8, width // 6)).gap()
+    row.add(bar, "line").add(feed.link.name, "accent", most=max(8, width // (6 if width >= 100 else 9))).gap()
     row.add(bar, "line").extend(_link(feed, look, wide=width >= 100)).gap()
     row.add(bar, "line").extend(_counters(feed, look, wide=width >= 100)).gap()
     row.add(bar, "line")
     if width >= 100:
         return row.extend(_tabs(root, width - row.width))
     time = Line().gap().add(clock(feed.now()) + "Z ", "muted")
-    return row.extend(_tabs(root, width - row.width - time.width)).right(time, width)
+    tabs = _tabs(root, width - row.width - time.width)
+    if row.width + tabs.width + time.width > width:
+        return row.extend(tabs)
+    return row.extend(tabs).right(time, width)
 
 
 def _link(feed: Feed, look: Look, *, wide: bool) -> Line:
@@ -40,7 +43,7 @@ def _link(feed: Feed, look: Look, *, wide: bool) -> Line:
     since = span_since(feed)
     if link.state == "live":
         row.add(look.glyph("live"), "ok").gap().add("live", "ok", link="app.notices").gap()
-        return row.add(f"{short(feed.rate)}{' ev/s' if wide else '/s'}", "muted")
+        return row.add(f"{short(round(feed.rate))}{' ev/s' if wide else '/s'}", "muted")
     if link.state == "recorded":
         return row.add("recorded", "warn bold").gap().add(clock(feed.now()) + "Z", "muted")
     if link.state == "connecting":

@@ -91,7 +91,7 @@ def store_lines(feed: Feed, look: Look, width: int) -> list[Line]:
     health = feed.health
     if health is None:
         return [line("WORKERS", "muted bold"), line("reading…", "muted")]
-    engine = "recorded" if feed.recorded else "engine attached" if health.engine else "no engine"
+    engine = "recorded" if feed.recorded else "attached" if health.engine else "no engine"
     return [*_workers(health, look, width), Line(), *_store(health, engine, look, width)]
 
 
@@ -122,17 +122,27 @@ def _workers(health: Health, look: Look, width: int) -> list[Line]:
 
 
 def _store(health: Health, engine: str, look: Look, width: int) -> list[Line]:
-    history = health.stream("WORKFLOW_HISTORY")
-    copies = history.replicas if history else 1
-    head = Line().add("STORE", "muted bold").gap(2).add(plural(copies, "copy", "copies"), "text")
-    role = "bad" if engine == "no engine" else "muted"
-    head.gap(2).add(f"{look.glyph('dot')} {engine}", role)
-    rows = [head.gap().add(f"{look.glyph('dot')} lag {short(health.lag)}", "muted").clip(width)]
+    head = Line().add("STORE", "muted bold").gap(2).extend(_durability(health))
+    rows = [head.clip(width)]
     for label, name in STREAMS:
         stream = health.stream(name)
         if stream is not None:
             rows.append(_stream(label, stream, look, width))
-    return rows
+    role = "bad" if engine == "no engine" else "text"
+    last = Line().add("engine", "muted", width=LABEL + 1).add(engine, role)
+    return [*rows, last.gap(2).add(f"lag {short(health.lag)}", "muted").clip(width)]
+
+
+def _durability(health: Health) -> Line:
+    """How many copies there are, and when a write is safe from a power cut."""
+    history = health.stream("WORKFLOW_HISTORY")
+    copies = history.replicas if history else 1
+    row = Line().add(plural(copies, "copy", "copies"), "text").gap(2)
+    if health.sync == "always":
+        return row.add("every write synced", "ok")
+    if health.sync == "unknown":
+        return row.add("sync unknown", "muted")
+    return row.add(f"synced every {health.sync}", "warn" if copies < 3 else "text")
 
 
 def _stream(label: str, stream: StreamHealth, look: Look, width: int) -> Line:

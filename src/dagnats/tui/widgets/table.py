@@ -233,6 +233,7 @@ class Table(Canvas, Generic[T], can_focus=True):
     def open_current(self) -> None:
         """Open the row under the cursor."""
         if self.current is not None:
+            self._anchor = self.cursor  # Whoever comes back finds it under the cursor.
             self.post_message(self.Opened(self))
 
     # Painting
