@@ -19,6 +19,7 @@ import msgspec
 import pydantic
 import pytest
 
+from dagnats import NonRetryableError
 from dagnats.errors import DagnatsError, UsageError
 from dagnats.worker import SyncTaskContext, TaskContext, Worker
 from tests.worker.helpers import Engine
@@ -428,3 +429,22 @@ def test_a_task_type_that_is_no_clean_subject_is_refused(name: str) -> None:
 def test_options_that_make_no_sense_are_refused(more: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Worker().task("t", **more)(nothing)
+
+
+async def test_a_traceback_begins_with_the_handler(engine: Engine) -> None:
+    worker = engine.worker()
+
+    def helper() -> None:
+        raise NonRetryableError("no")
+
+    @worker.task("t")
+    async def handler() -> None:
+        helper()
+
+    async with worker:
+        failure = await engine.failure(await engine.send("t"))
+    assert failure.error_type == "dagnats.NonRetryableError"
+    assert "in handler" in failure.traceback
+    assert "in helper" in failure.traceback
+    assert "execution.py" not in failure.traceback
+    assert failure.traceback.endswith("dagnats.NonRetryableError: no\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import traceback
 from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from msgspec import Raw, Struct
@@ -16,6 +18,8 @@ from dagnats.worker.values import InputError, OutputError, encode_output
 
 MAX_ERROR = 4_000
 """Longest error text in a failure, in characters; the history is no place for a dump."""
+
+_OURS = str(Path(__file__).parent)
 
 MAX_TRACEBACK = 8_000
 """Longest traceback in a failure, in characters; its end is kept, where the cause stands."""
@@ -30,6 +34,8 @@ MAX_PAUSE_S = 3_600.0
 class NonRetryableError(Exception):
     """Raise it when trying again cannot help: the step fails at once, whatever its retry policy."""
 
+    __module__ = "dagnats"  # Where users find it; failures name it so.
+
 
 class RetryAfter(Exception):  # noqa: N818 - reads as what it asks for
     """Raise it to be tried again after a delay of your choice, within the step's retry budget.
@@ -39,6 +45,8 @@ class RetryAfter(Exception):  # noqa: N818 - reads as what it asks for
         message: why; becomes the recorded error.
     """
 
+    __module__ = "dagnats"  # Where users find it; failures name it so.
+
     def __init__(self, delay: float | timedelta, message: str = "") -> None:
         self.delay_s = seconds(delay, "retry delay")
         super().__init__(message or f"retry after {self.delay_s:g} s")
@@ -46,6 +54,8 @@ class RetryAfter(Exception):  # noqa: N818 - reads as what it asks for
 
 class TaskCancelled(Exception):  # noqa: N818 - asyncio's and concurrent.futures' word for it
     """The task is no longer wanted: its run was cancelled, or has ended otherwise."""
+
+    __module__ = "dagnats"  # Where users find it; failures name it so.
 
 
 class Continue(Struct, frozen=True):
@@ -191,9 +201,17 @@ def _type_name(error: BaseException) -> str:
 
 def _traceback(error: BaseException) -> str:
     try:
-        summary = traceback.TracebackException.from_exception(error, limit=-20)
+        frames = _from_the_handler_on(error.__traceback__)
+        summary = traceback.TracebackException(type(error), error, frames, limit=-20)
         text = "".join(summary.format())
     except Exception:  # noqa: BLE001 - formatting calls the user's __str__ and __repr__
         return ""
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= MAX_TRACEBACK else "…" + text[1 - MAX_TRACEBACK :]
+
+
+def _from_the_handler_on(frames: TracebackType | None) -> TracebackType | None:
+    """How the worker came to call the handler says nothing to who wrote it."""
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
+        frames = frames.tb_next
+    return frames
