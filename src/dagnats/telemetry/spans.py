@@ -85,7 +85,13 @@ class Tracer:
 
     @contextlib.contextmanager
     def span(
-        self, name: str, kind: str, parent: str = "", attributes: dict[str, Value] | None = None
+        self,
+        name: str,
+        kind: str,
+        parent: str = "",
+        attributes: dict[str, Value] | None = None,
+        *,
+        service: str = SERVER,
     ) -> Generator[Open]:
         """A span round a block; an error that leaves the block is the span's.
 
@@ -94,8 +100,10 @@ class Tracer:
             kind: as in :class:`Span`.
             parent: context it belongs to; empty: a trace begins here.
             attributes: what it is about.
+            service: whose span it is.
         """
-        opened = Open(name, kind, parent, attributes or {}, recorded=self._wanted(parent))
+        recorded = self._wanted(parent)
+        opened = Open(name, kind, parent, attributes or {}, recorded=recorded, service=service)
         try:
             yield opened
         except Exception as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import nats.errors
@@ -71,6 +73,33 @@ class CoreFeed:
         if self._bus.nc.is_connected:
             with contextlib.suppress(nats.errors.Error):
                 await self._subscription.unsubscribe()
+
+
+@asynccontextmanager
+async def reply_to(
+    bus: Bus, pattern: str, answer: Callable[[str, bytes], Awaitable[bytes]]
+) -> AsyncGenerator[None]:
+    """Answer requests on a pattern, one after the other, while the block runs.
+
+    Args:
+        bus: the connection.
+        pattern: subject pattern.
+        answer: given the subject and body of a request; never raises.
+    """
+
+    async def on_message(msg: Msg) -> None:
+        reply = await answer(msg.subject, msg.data)
+        if msg.reply:
+            await bus.nc.publish(msg.reply, reply)
+
+    subscription = await bus.nc.subscribe(pattern, cb=on_message)
+    try:
+        await bus.nc.flush()
+        yield
+    finally:
+        if bus.nc.is_connected:
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
 
 
 async def ensure_durable(

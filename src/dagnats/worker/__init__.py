@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dagnats.worker.context import SyncTaskContext, TaskContext
 from dagnats.worker.control import Budget, ControlPlane, ControlPlaneError, SyncControlPlane
+from dagnats.worker.kinds import Watched
 from dagnats.worker.outcome import Continue, NonRetryableError, Pause, RetryAfter, TaskCancelled
 from dagnats.worker.worker import Worker
 
@@ -19,5 +20,6 @@ __all__ = [
     "SyncTaskContext",
     "TaskCancelled",
     "TaskContext",
+    "Watched",
     "Worker",
 ]

@@ -21,6 +21,7 @@ from dagnats.worker.directory import REFRESH_S, Directory
 from dagnats.worker.execution import Execution
 from dagnats.worker.handler import Handler
 from dagnats.worker.intake import Intake
+from dagnats.worker.kinds import Kind, KindServer
 from dagnats.worker.link import WorkerLink
 from dagnats.worker.observing import SERVICE
 from dagnats.worker.watchdog import Watchdog
@@ -45,6 +46,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         concurrency: how many tasks run at once in the whole worker.
         grace_s: how long running tasks may take to end when the worker stops.
         telemetry: whether its log, spans and metrics go to TELEMETRY.
+        kinds: of triggers that it contributes.
     """
 
     options: ConnectOptions
@@ -54,6 +56,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     concurrency: int
     grace_s: float
     telemetry: bool = True
+    kinds: Sequence[Kind] = ()
 
 
 class Serving:
@@ -141,6 +144,8 @@ class Serving:
             yield intake.run()
             yield intake.pulse()
         yield self._directory.run()
+        for kind in self._plan.kinds:
+            yield KindServer(self._link.stores, self._plan.worker_id, kind).run()
         yield self._tend()
         yield Watchdog().run()
 

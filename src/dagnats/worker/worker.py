@@ -9,20 +9,23 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from dagnats.errors import DagnatsError, UsageError
+from dagnats.errors import DagnatsError, InvalidError, UsageError
+from dagnats.model.names import name_problem
 from dagnats.wire import subjects
 from dagnats.wire.connection import ConnectOptions
 from dagnats.worker.handler import Handler, TaskOptions
+from dagnats.worker.kinds import Kind, Watch
 from dagnats.worker.outcome import seconds
 from dagnats.worker.serving import Plan, serve
 
 log = logging.getLogger("dagnats.worker")
 
 F = TypeVar("F", bound=Callable[..., Any])
+W = TypeVar("W", bound=Watch)
 
 DEFAULT_CONCURRENCY = 64
 """Tasks a worker runs at once unless told otherwise."""
@@ -73,6 +76,7 @@ class Worker:
         self._grace_s = seconds(grace, "grace")
         self._handlers: dict[str, Handler] = {}
         self._telemetry = telemetry
+        self._kinds: dict[str, Kind] = {}
         self._signals = 0
         self._stopping: asyncio.Event | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -123,6 +127,51 @@ class Worker:
         def register(function: F) -> F:
             self._register(Handler(task, function, options))
             return function
+
+        return register
+
+    def trigger(
+        self,
+        kind: str,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        version: str = "1",
+        description: str = "",
+    ) -> Callable[[W], W]:
+        """Register the decorated coroutine function as what watches for a kind of trigger.
+
+            @worker.trigger("mail", schema={"type": "object", "required": ["mailbox"]})
+            async def watch(trigger: Watched) -> None:
+                async for mail in inbox(trigger.config["mailbox"]):
+                    await trigger.fire({"subject": mail.subject}, key=mail.id)
+
+        It runs once for each trigger of the kind while that is on, is cancelled when it is switched
+        off or changed, and is started again when it fails. Of several workers one owns the kind.
+
+        Args:
+            kind: its name, as in a trigger's ``external.kind``.
+            schema: JSON Schema of a trigger's ``external.config``; any object unless given.
+            version: to be raised when the schema changes.
+            description: for people.
+
+        Raises:
+            InvalidError: the name cannot be one.
+            UsageError: the kind has a watcher already.
+        """
+        if problem := name_problem("trigger kind", kind):
+            raise InvalidError(problem)
+        if kind in self._kinds:
+            raise UsageError(f"trigger kind {kind!r} has a watcher already", "name another one")
+
+        def register(watch: W) -> W:
+            self._kinds[kind] = Kind(
+                name=kind,
+                watch=watch,
+                schema=schema or {"type": "object"},
+                version=version,
+                description=description,
+            )
+            return watch
 
         return register
 
@@ -182,7 +231,7 @@ class Worker:
             UnreachableError: there is no server.
             ConflictError: another worker's consumer is in the way.
         """
-        if not self._handlers:
+        if not (self._handlers or self._kinds):
             raise UsageError("the worker has no handlers", 'decorate one: @worker.task("type")')
         if self._stopping is not None:
             raise UsageError("the worker serves already", "make another Worker")
@@ -196,6 +245,7 @@ class Worker:
             concurrency=self._concurrency,
             grace_s=self._grace_s,
             telemetry=self._telemetry,
+            kinds=tuple(self._kinds.values()),
         )
         try:
             await serve(plan, self._stopping, ready or asyncio.Event())

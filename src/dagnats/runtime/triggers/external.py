@@ -42,7 +42,9 @@ class Activation(Wire):
     config: Raw
 
 
-class _Answer(Struct):
+class Answer(Struct):
+    """What either side may answer; an empty message is a yes."""
+
     error: str = ""
 
 
@@ -138,7 +140,7 @@ class ExternalTriggers:
             trigger_id=trigger.id, workflow_id=trigger.workflow_id, config=external.config
         )
         answer = await self._stores.bus.request(f"_TRIGGER.{external.kind}.{what}", encode(body))
-        error = decode(answer, _Answer).error if answer else ""
+        error = decode(answer, Answer).error if answer else ""
         if error:
             raise InvalidError(f"the owner of {external.kind} refuses: {error[:200]}")
 
