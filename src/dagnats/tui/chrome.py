@@ -123,9 +123,11 @@ def address_line(app: Console, report: Line | None, width: int) -> Line:
 
 
 def choices_line(title: str, choices: list[Action], width: int) -> Line:
-    """What may follow a prefix key."""
+    """What may follow a prefix key; what cannot be done here is left out, and says why if typed."""
     row = Line("surface").gap().add(title, "text bold").gap(3)
     for action in choices:
+        if action.off():
+            continue
         row.add(action.keys[0], "accent bold", link=action.id).gap()
         row.add(action.label or action.title, "muted", link=action.id).gap(3)
     return row.add("esc", "accent bold").add(" leave", "muted").clip(width)

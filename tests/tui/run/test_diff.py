@@ -71,7 +71,7 @@ async def test_a_run_is_compared_with_the_last_good_one(console: Any, started: R
     async with console(f"run {bad}") as ui:
         await ui.until(lambda: ui.app.view.state.baseline is not None)
         await ui.press("d")
-        await ui.sees(f"last good {good[:8]}")
+        await ui.sees(f"last good run {good[:8]}")
         await ui.press("d")
         await ui.sees("first at event")
         view = ui.app.view

@@ -289,6 +289,8 @@ async def test_relatives_are_a_key_away(
         await ui.sees(f"{run_id[:8]} completed")
         await ui.press("enter")
         await ui.sees(f"{child[:8]} completed")
+        await ui.press("o", "o")
+        await ui.sees("there is no origin")
         await ui.press("o", "r")
         await ui.until(lambda: ui.app.view.address().kind == "runs")
 

@@ -98,7 +98,7 @@ def _retries(screen: RunScreen) -> list[Action]:
 
     return [
         change("same", "r", "same", "New run, same input", deeds.retry_same, never),
-        change("edit", "e", "edit input", "New run, edited input", deeds.retry_edited, never),
+        change("edit", "e", "edit", "New run, edited input", deeds.retry_edited, never),
         change("from", "f", "from step", "New run from this step", deeds.rerun, _no_rerun),
         change(
             "fromedit",
@@ -127,14 +127,13 @@ def _replay(screen: RunScreen) -> object:
 def _approvals(screen: RunScreen) -> list[Action]:
     step = approval_of(screen)
 
-    def change(name: str, key: str, label: str, run: Callable[[RunScreen], object]) -> Action:
-        title = f"{label} {step}"
-        return _change(screen, f"run.approve.{name}", key, label, title, run, _no_approval)
+    def change(key: str, label: str, title: str, run: Callable[[RunScreen], object]) -> Action:
+        return _change(screen, f"run.approve.{key}", key, label, title, run, _no_approval)
 
     return [
-        change("yes", "a", "approve", lambda found: deeds.approve(found, step)),
-        change("output", "o", "with output", _with_output),
-        change("no", "r", "reject", lambda found: deeds.reject(found, step)),
+        change("a", f"approve {step}", "Approve", lambda found: deeds.approve(found, step)),
+        change("o", "with output", "Approve with an output", _with_output),
+        change("r", "reject", "Reject", lambda found: deeds.reject(found, step)),
     ]
 
 
@@ -150,7 +149,7 @@ def _overrides(screen: RunScreen) -> list[Action]:
             f"run.step.{action}",
             key,
             action,
-            f"{action.capitalize()} step {screen.step}",
+            f"{action.capitalize()} the step",
             lambda found, action=action: deeds.override(found, action),
             lambda found, action=action: _no_override(found, action),
         )

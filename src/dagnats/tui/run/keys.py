@@ -32,14 +32,12 @@ def _looking(screen: RunScreen) -> list[Action]:
     def see(name: str, key: str, label: str, title: str, run: Callable[[], object]) -> Action:
         return Action(id=f"run.{name}", keys=(key,), label=label, title=title, run=run)
 
-    inside = screen.pane == "inspector" and screen.inspector.doc is not None
-    what = "hit" if inside else "failed step"
     return [
         Action(
             id="run.compare",
             keys=("d",),
             label="compare",
-            title="Compare with another run…",
+            title="Compare…",
             run=_prefix,
             choices=lambda: compare_actions(screen),
             off=lambda: "" if screen.state.view else "the run is not read yet",
@@ -55,7 +53,7 @@ def _looking(screen: RunScreen) -> list[Action]:
             id="run.related",
             keys=("o",),
             label="related",
-            title="Go to what belongs to it…",
+            title="Go to…",
             run=_prefix,
             choices=lambda: related_actions(screen),
             group="Go",
@@ -66,8 +64,8 @@ def _looking(screen: RunScreen) -> list[Action]:
         see("ghosts", "b", "", "Show or hide the usual durations", lambda: _ghosts(screen)),
         see("zoom", "z", "", "Give this pane everything, or share", screen.zoom),
         see("only", "f", "", "Only events of this step, or all", lambda: _only(screen)),
-        see("next", "n", "", f"Next {what}", lambda: _next(screen, 1)),
-        see("prev", "N", "", f"{what.capitalize()} before", lambda: _next(screen, -1)),
+        see("next", "n", "", "Next hit in the document, or failed step", lambda: _next(screen, 1)),
+        see("prev", "N", "", "Hit or failed step before", lambda: _next(screen, -1)),
         *(
             Action(
                 id=f"run.tab.{tab}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.services.run_why import Reason, why
-from dagnats.tui.actions import Action, going
+from dagnats.tui.actions import Action
 from dagnats.tui.line import Line, wrapped
 from dagnats.tui.run.copying import shell
 from dagnats.tui.sheets.base import Reading
@@ -52,36 +52,36 @@ def reason_lines(reasons: list[Reason], command: str, width: int) -> list[Line]:
 
 
 def related_actions(screen: RunScreen) -> list[Action]:
-    """Where one can go from here."""
-    view, run_id = screen.state.view, screen.state.run_id
-    if view is None:
-        return []
-    run, row = view.run, screen.row
-    places = [("logs", "l", "logs", f"logs run:{run_id[:8]}")]
-    if run.parent_run_id:
-        places.append(("parent", "p", "parent run", f"run {run.parent_run_id}"))
-    if run.origin_run_id:
-        places.append(("origin", "o", "origin", f"run {run.origin_run_id}"))
-    child = screen.child_of(row) if row is not None else ""
-    if child:
-        places.append(("child", "c", "child run", f"run {child}"))
-    name = f'"{run.workflow_id}"' if " " in run.workflow_id else run.workflow_id
-    places.append(("flow", "f", "workflow", f"flow {name}"))
-    places.append(("runs", "r", "its runs", f"runs wf:{run.workflow_id}"))
+    """Where one can go from here; what is not there says so."""
+    run = screen.state.view.run if screen.state.view else None
+    row, run_id = screen.row, screen.state.run_id
+    name = run.workflow_id if run else ""
+    quoted = f'"{name}"' if " " in name else name
     letter = screen.state.letter(screen.step) or screen.state.letter("")
-    if letter is not None:
-        places.append(("dead", "d", "dead letters", f"dlq run:{run_id}"))
-    return [
-        Action(
-            id=f"run.related.{key}",
-            keys=(letter_key,),
-            label=label,
-            title=f"Go to: {label}",
-            run=lambda place=place: screen.host.go(place),
-            group="Go",
-        )
-        for key, letter_key, label, place in places
-    ]
+    places = (
+        ("logs", "l", "logs", run_id, "logs run:"),
+        ("flow", "f", "workflow", quoted, "flow "),
+        ("runs", "r", "its runs", quoted, "runs wf:"),
+        ("parent", "p", "parent run", run.parent_run_id if run else "", "run "),
+        ("child", "c", "child run", screen.child_of(row) if row else "", "run "),
+        ("origin", "o", "origin", run.origin_run_id if run else "", "run "),
+        ("dead", "d", "dead letters", run_id if letter else "", "dlq run:"),
+    )
+    return [_related(screen, *place) for place in places]
+
+
+def _related(
+    screen: RunScreen, name: str, key: str, label: str, target: str, address: str
+) -> Action:
+    return Action(
+        id=f"run.related.{name}",
+        keys=(key,),
+        label=label if target else "",
+        title=f"Go to the {label.removeprefix('its ')}",
+        run=lambda: screen.host.go(address + target),
+        off=lambda: "" if target else f"there is no {label.removeprefix('its ')}",
+        group="Go",
+    )
 
 
 # --- compare -----------------------------------------------------------------------------------
@@ -90,43 +90,40 @@ def related_actions(screen: RunScreen) -> list[Action]:
 def compare_actions(screen: RunScreen) -> list[Action]:
     """With which run this one can be compared."""
     state = screen.state
-    run_id = state.run_id
-    found: list[Action] = []
-    if state.baseline is not None and state.baseline.runs:
-        good = state.baseline.runs[0]
-        found.append(_compare(screen, "good", "d", f"last good {good[:8]}", good))
     run = state.view.run if state.view else None
-    if run is not None and run.origin_run_id:
-        origin = run.origin_run_id
-        found.append(_compare(screen, "origin", "o", f"origin {origin[:8]}", origin))
-    before = _before(screen)
-    if before:
-        found.append(_compare(screen, "before", "b", f"the run before {before[:8]}", before))
+    good = state.baseline.runs[0] if state.baseline and state.baseline.runs else ""
 
     async def ask() -> None:
         label = "The id of the other run, or its first eight characters."
-        other = await screen.host.ask(Prompt(f"Compare {run_id[:8]} with", label, verb="compare"))
+        title = f"Compare {state.run_id[:8]} with"
+        other = await screen.host.ask(Prompt(title, label, verb="compare"))
         if other:
-            screen.host.go(f"diff {run_id} {other.strip()}")
+            screen.host.go(f"diff {state.run_id} {other.strip()}")
 
-    found.append(
+    return [
+        _compare(screen, "good", "d", "last good run", good),
+        _compare(screen, "before", "b", "run before", _before(screen)),
+        _compare(screen, "origin", "o", "origin", run.origin_run_id if run else ""),
         Action(
             id="run.compare.other",
             keys=("i",),
-            label="another by id",
+            label="by id",
             title="Compare with any run",
             run=ask,
-        )
-    )
-    return found
+            group="Go",
+        ),
+    ]
 
 
 def _compare(screen: RunScreen, name: str, key: str, label: str, other: str) -> Action:
-    return going(
-        f"run.compare.{name}",
-        f"Compare with {label}",
-        lambda: screen.host.go(f"diff {screen.state.run_id} {other}"),
-        key,
+    return Action(
+        id=f"run.compare.{name}",
+        keys=(key,),
+        label=f"{label} {other[:8]}" if other else "",
+        title=f"Compare with the {label}",
+        run=lambda: screen.host.go(f"diff {screen.state.run_id} {other}"),
+        off=lambda: "" if other else f"there is no {label}",
+        group="Go",
     )
 
 
