@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from dagnats.engine.fold import fold
+from dagnats.engine.plan import Plan
+from dagnats.engine.run import Run
+from dagnats.engine.steps.wait import TIMED_OUT
+from dagnats.engine.waits import fits, resolve
 from dagnats.model.codec import decode
 from dagnats.model.event import Event, EventType
+from dagnats.model.records import EventWaiter
 from dagnats.model.run import DONE_STEP, RunStatus, StepState, WorkflowRun, is_terminal
 from dagnats.model.task import TaskPayload
 from dagnats.model.times import read_time
-from dagnats.model.workflow import StepDef, WorkflowDef
+from dagnats.model.workflow import StepDef, WaitForEventConfig, WorkflowDef
 
 from .flows import LIMITED
 from .server import Stored, Stream
@@ -179,6 +184,24 @@ class Judge:
                 self._order(run, step, state)
                 self._attempts(run, step, state, definition)
                 self._result(run, step, state)
+                if step.type == "wait_for_event" and state.output == TIMED_OUT:
+                    self._waited_in_vain(run, definition, step, state)
+
+    def _waited_in_vain(
+        self, run: WorkflowRun, definition: WorkflowDef, step: StepDef, state: StepState
+    ) -> None:
+        """A wait that timed out has seen no event that fits, from its begin to its end."""
+        config = decode(bytes(step.config), WaitForEventConfig)
+        match = resolve(Run(run, Plan(definition, run.dynamic_steps)), config.match)
+        waiter = EventWaiter(run_id=run.run_id, step_id=step.id, match=match)
+        begin = read_time(state.started_at) or 0
+        for stored in self.world.server.streams["EVENTS"].messages.values():
+            mine = stored.subject == f"event.{config.event}"
+            in_time = begin <= stored.ts < begin + config.timeout
+            self.features["event while a wait was open"] += mine and in_time
+            if mine and in_time and fits(waiter, msgspec.json.decode(stored.data), stored.ts):
+                at = (stored.ts - begin) / 1e9
+                self._broken(f"WAIT: {step.id} of {run.run_id} missed an event after {at} s")
 
     def _definition(self, run: WorkflowRun) -> WorkflowDef | None:
         """What the run is pinned to; a run that could not begin is pinned to nothing."""
