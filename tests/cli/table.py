@@ -48,7 +48,7 @@ LINES = {
     "run retry-all": "--workflow={failing} --mode=rerun",
     "run show": "{run}",
     "run why": "{live}",
-    "run trace": "{run}",
+    "run trace": "{traced}",
     "run diff": "{run} {run}",
     "step complete": "{live} a --reason=test --yes",
     "step fail": "{live} a --reason=test --yes",
@@ -104,8 +104,11 @@ FOREVER = frozenset({"dlq watch", "dev", "demo"})
 ELSEWHERE = frozenset({"ui", "doctor", "verify"})
 """Commands with tests of their own: the doctor would find what other tests did to the runs."""
 
+RUNS = ("run", "live", "gate", "traced")
+"""Words in braces that stand for a run."""
+
 UNKNOWN = {
-    **dict.fromkeys(("run", "live", "gate"), "f" * 32),
+    **dict.fromkeys(RUNS, "f" * 32),
     **dict.fromkeys(("workflow", "doomed", "stuck", "failing"), "no-such-workflow"),
     "trigger": "trig-ffffffffffffffff",
     "seq": "999999",
@@ -292,6 +295,7 @@ class Scene:
             "trigger:subject": lambda: self._trigger("--subject=tree.x"),
             "trigger:webhook": lambda: self._trigger(f"--webhook={self.make('hook')}"),
             "seq": self._dead,
+            "traced": self._traced,
             "folder": lambda: self._folder(f"folder{self._next()}"),
         }
         self._make_once: dict[str, Callable[[], str]] = {
@@ -366,6 +370,11 @@ class Scene:
         assert self.world("run", "watch", run_id).code == 0
         return run_id
 
+    def _traced(self) -> str:
+        run_id = self._ended()
+        self.world.do(lambda session: _told(session, run_id))
+        return run_id
+
     def _first(self, run_id: str) -> str:
         return self.world("run", "events", run_id, "-o", "name").lines[0]
 
@@ -402,6 +411,16 @@ async def _begun(session: Session, workflow: str) -> str:
 
     await eventually(waits)
     return run_id
+
+
+async def _told(session: Session, run_id: str) -> None:
+    """Wait for the spans of a run, which are told a little later."""
+    from dagnats.services.run_trace import run_trace
+
+    async def told() -> bool:
+        return bool(await run_trace(session, run_id))
+
+    await eventually(told)
 
 
 async def _failed(session: Session, workflow: str) -> str:

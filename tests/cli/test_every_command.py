@@ -23,6 +23,7 @@ from tests.cli.table import (
     LINES,
     OFFLINE,
     OPTIONS,
+    RUNS,
     TWINS,
     UNKNOWN,
     Leaf,
@@ -117,7 +118,7 @@ def test_of_something_unknown(leaf: Leaf, scene: Scene) -> None:
 @EACH
 def test_of_an_ambiguous_prefix(leaf: Leaf, scene: Scene) -> None:
     line = line_of(leaf)
-    prefix = dict.fromkeys(("run", "live", "gate"), TWINS[0][:8])
+    prefix = dict.fromkeys(RUNS, TWINS[0][:8])
     if not any(f"{{{name}}}" in line for name in prefix):
         pytest.skip("takes no run")
     done = scene.world(*leaf.name.split(), *scene.words(line, **prefix), "--json")
