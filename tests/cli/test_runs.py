@@ -280,7 +280,10 @@ def test_why_and_diff(world: World, workflow: Make) -> None:
     assert "nobody" in why.out
     name = workflow("twins")
     one, two, three = (started(world, name, text) for text in ("1", "1", "2"))
-    assert world("run", "diff", one, two).out == "The runs are the same.\n"
+    same = world("run", "diff", one, two)
+    assert same.lines[:2] == ["The runs are the same.", ""]
+    assert same.lines[2].split() == ["TOOK", one[:8], two[:8]]
+    assert [line.split()[0] for line in same.lines[3:]] == ["a", "b"]
     other = world("run", "diff", one, three)
     assert other.code == 1
     assert other.lines[0].split() == ["PATH", one[:8], three[:8]]

@@ -10,7 +10,7 @@ from dagnats.cli.arguments import Last, RunId, needs_run, the_started_run
 from dagnats.cli.execute import run_async
 from dagnats.cli.render.console import out
 from dagnats.cli.render.results import json_text, print_table, show
-from dagnats.cli.render.table import Column
+from dagnats.cli.render.table import Column, short_ids
 from dagnats.cli.run.app import app
 from dagnats.cli.run.detail import print_reasons, print_run
 from dagnats.cli.state import session
@@ -99,12 +99,22 @@ async def _diff(first: str, second: str) -> None:
 
 
 def _print_diff(found: RunDiff) -> None:
+    short = short_ids([found.a, found.b])
     if found.same:
         out("The runs are the same.")
-        return
-    columns: list[Column[Difference]] = [
-        Column("PATH", lambda row: row.path),
-        Column(found.a[:8], lambda row: one_line(json_text(row.a), VALUE_LIMIT), flex=True),
-        Column(found.b[:8], lambda row: one_line(json_text(row.b), VALUE_LIMIT), flex=True),
-    ]
-    print_table(found.differences, columns)
+    else:
+        columns: list[Column[Difference]] = [
+            Column("PATH", lambda row: row.path),
+            Column(short[found.a], lambda row: one_line(json_text(row.a), VALUE_LIMIT), flex=True),
+            Column(short[found.b], lambda row: one_line(json_text(row.b), VALUE_LIMIT), flex=True),
+        ]
+        print_table(found.differences, columns)
+    took = [(step, *times) for step, times in found.timings.items() if any(times)]
+    if took:
+        out()
+        timings: list[Column[tuple[str, str, str]]] = [
+            Column("TOOK", lambda row: row[0], flex=True),
+            Column(short[found.a], lambda row: row[1] or "-"),
+            Column(short[found.b], lambda row: row[2] or "-"),
+        ]
+        print_table(took, timings)
