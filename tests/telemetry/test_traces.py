@@ -27,6 +27,7 @@ from dagnats.services.session import Session
 from dagnats.services.workflows import register_definition
 from dagnats.telemetry import spans
 from dagnats.telemetry.metrics import METRICS
+from dagnats.telemetry.spans import TRACER
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.stores import Stores
 from dagnats.worker.context import TaskContext
@@ -143,6 +144,19 @@ async def test_the_trace_of_whoever_starts_the_run_goes_on(
     assert {row.trace_id for row in rows} == {"ab" * 16}
     root = next(row for row in rows if row.name == "workflow w")
     assert root.parent_span_id == "cd" * 8
+
+
+async def test_a_run_belongs_to_the_request_that_starts_it(
+    session: Session, worker: Worker
+) -> None:
+    with TRACER.span("dagnats.api POST /runs", "server", PARENT):
+        run_id = (await start_run(session, "w")).run_id
+    rows = await traced(session, run_id, {*NAMES, "dagnats.api POST /runs"})
+    (branches,) = trees(rows).values()
+    assert [branch.row.name for branch in branches][:2] == ["dagnats.api POST /runs", "workflow w"]
+    assert branches[0].row.parent_span_id == "cd" * 8
+    stored = await session.stores.history.read(run_id)
+    assert stored[0].event.trace_parent[3:35] == "ab" * 16
 
 
 async def test_a_trigger_hands_on_the_trace_of_its_message(

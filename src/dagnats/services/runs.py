@@ -24,7 +24,8 @@ from dagnats.services.schedules import cancel_schedule, find_schedule
 from dagnats.services.session import Session
 from dagnats.services.tolerant import value_of
 from dagnats.services.workflows import get_workflow
-from dagnats.telemetry.spans import SCOPE
+from dagnats.telemetry.context import TRACEPARENT
+from dagnats.telemetry.spans import context_for
 from dagnats.wire import msgids, subjects
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.subjects import is_key
@@ -126,16 +127,18 @@ def parse_json_input(data: bytes, what: str = "input") -> Raw:
 
 
 def start_event(run_id: str, payload: StartPayload, now: int) -> Outgoing:
-    """The message that starts a run, in the trace of whoever asked for it."""
-    scope = SCOPE.get()
+    """The message that starts a run, within the trace of the request or task that asks for it."""
+    trace_parent = context_for(run_id)
     event = Event(
         type=EventType.WORKFLOW_STARTED.value,
         run_id=run_id,
         timestamp=format_time(now),
         payload=raw(payload),
-        trace_parent=scope.traceparent if scope else "",
+        trace_parent=trace_parent,
     )
-    return Outgoing(subjects.history(run_id), encode(event), msgids.event(run_id, event.type))
+    headers = {TRACEPARENT: trace_parent} if trace_parent else {}
+    msg_id = msgids.event(run_id, event.type)
+    return Outgoing(subjects.history(run_id), encode(event), msg_id, headers)
 
 
 async def start_run(

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 
 from msgspec import Struct, field
 
-from dagnats.model.spans import ERROR, Span, Value
+from dagnats.model.spans import ERROR, RUN_ID, Span, Value
 from dagnats.telemetry.context import (
     is_sampled,
     make_traceparent,
@@ -35,10 +35,17 @@ BURST = 100
 
 
 class Scope(Struct, frozen=True):
-    """What goes on here: the context of the current span, and what log records are about."""
+    """What goes on here.
+
+    Args:
+        traceparent: the context of the current span.
+        attributes: what log records are about.
+        span: the current span, if it is recorded here.
+    """
 
     traceparent: str = ""
     attributes: dict[str, str] = field(default_factory=dict[str, str])
+    span: Open | None = None
 
 
 SCOPE: ContextVar[Scope | None] = ContextVar("dagnats_scope", default=None)
@@ -104,12 +111,16 @@ class Tracer:
         """
         recorded = self._wanted(parent)
         opened = Open(name, kind, parent, attributes or {}, recorded=recorded, service=service)
+        before = SCOPE.get()
+        about = before.attributes if before else {}
+        token = SCOPE.set(Scope(opened.traceparent, about, opened if recorded else None))
         try:
             yield opened
         except Exception as error:
             opened.fail(str(error) or type(error).__name__)
             raise
         finally:
+            SCOPE.reset(token)
             if opened.recorded:
                 self.emit(opened.closed())
 
@@ -167,6 +178,20 @@ class Open:
             message=self._error[:1000],
             service=self._service,
         )
+
+
+def context_for(run_id: str) -> str:
+    """The context that a run started here belongs to; the current span is about it from now on.
+
+    Args:
+        run_id: of the run.
+    """
+    scope = SCOPE.get()
+    if scope is None:
+        return ""
+    if scope.span is not None:
+        scope.span.attributes.setdefault(RUN_ID, run_id)
+    return scope.traceparent
 
 
 TRACER = Tracer()

@@ -20,7 +20,7 @@ from dagnats.server.http.operations import Call, Operation
 from dagnats.server.http.problems import HttpError, problem_response
 from dagnats.services.session import Session
 from dagnats.telemetry.context import TRACEPARENT, clean_traceparent
-from dagnats.telemetry.spans import SCOPE, TRACER, Scope
+from dagnats.telemetry.spans import TRACER
 
 log = logging.getLogger("dagnats.http")
 
@@ -74,8 +74,7 @@ async def _traced(operation: Operation, call: Call) -> Any:
         return await operation.run(call)
     parent = clean_traceparent(call.request.headers.get(TRACEPARENT, ""))
     name = f"dagnats.api {operation.method} {operation.path}"
-    with TRACER.span(name, "server", parent) as span:
-        SCOPE.set(Scope(span.traceparent))
+    with TRACER.span(name, "server", parent):
         return await operation.run(call)
 
 
