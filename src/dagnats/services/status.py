@@ -10,7 +10,7 @@ from msgspec import Struct
 from dagnats.errors import NotFoundError
 from dagnats.model.codec import decode
 from dagnats.model.records import ServerRecord
-from dagnats.model.run import RunStatus, WorkflowRun
+from dagnats.model.run import RunStatus
 from dagnats.model.times import SECOND, read_time
 from dagnats.services.control import PauseState, paused
 from dagnats.services.engines import EngineInfo, list_engines
@@ -173,13 +173,13 @@ def _stream_row(info: dict[str, Any]) -> StreamRow:
 async def _runs(session: Session) -> tuple[Counter[str], list[WorkflowRow]]:
     counts: Counter[str] = Counter()
     by_workflow: dict[str, Counter[str]] = {}
-    last: dict[str, WorkflowRun] = {}
+    last: dict[str, tuple[int, str]] = {}
     async for run in scan_runs(session, RunQuery(limit=None)):
         counts[run.status] += 1
         by_workflow.setdefault(run.workflow_id, Counter())[run.status] += 1
-        known = last.get(run.workflow_id)
-        if known is None or created_ns(run) > created_ns(known):
-            last[run.workflow_id] = run
+        last[run.workflow_id] = max(
+            last.get(run.workflow_id, (0, "")), (created_ns(run), run.created_at)
+        )
     rows = [
         WorkflowRow(
             name,
@@ -187,7 +187,7 @@ async def _runs(session: Session) -> tuple[Counter[str], list[WorkflowRow]]:
             running=of[RunStatus.RUNNING.value],
             failed=of[RunStatus.FAILED.value],
             completed=of[RunStatus.COMPLETED.value],
-            last_run_at=last[name].created_at,
+            last_run_at=last[name][1],
         )
         for name, of in by_workflow.items()
     ]
