@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import ssl
@@ -29,6 +30,9 @@ if _BLOCKED:
     del sys.modules["aiohttp"]
 
 NOT_FOUND = 404
+
+TOLD = 10
+"""Errors of a first connection that are kept, to say why it failed."""
 
 
 class ConnectOptions(Struct, frozen=True, kw_only=True):
@@ -162,28 +166,37 @@ async def connect(options: ConnectOptions) -> Bus:
         for callback in list(bus.on_disconnect):
             callback()
 
-    async def quiet(error: Exception) -> None:
-        del error  # Every failure reaches its caller through the call that failed.
+    told: list[str] = []
 
+    async def quiet(error: Exception) -> None:
+        # Every failure reaches its caller through the call that failed; these say why a first
+        # connection does.
+        if len(told) < TOLD:
+            told.append(str(error))
+
+    servers = options.url.split(",")
+    # Over TLS the client tries a server with a bad certificate for ever, and does not count.
+    limit = asyncio.timeout((options.timeout_s + 0.5) * (len(servers) + 1))
     try:
-        await nc.connect(
-            options.url.split(","),
-            name=options.name,
-            inbox_prefix=options.inbox_prefix.encode(),
-            connect_timeout=options.timeout_s,  # pyright: ignore[reportArgumentType]
-            allow_reconnect=options.reconnect,
-            max_reconnect_attempts=1,
-            tls=_tls(options),
-            reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType]
-            reconnected_cb=reconnected,
-            disconnected_cb=disconnected,
-            error_cb=quiet,
-            pending_size=64 * 1024 * 1024,
-            **_login(options),
-        )
+        async with limit:
+            await nc.connect(
+                servers,
+                name=options.name,
+                inbox_prefix=options.inbox_prefix.encode(),
+                connect_timeout=options.timeout_s,  # pyright: ignore[reportArgumentType]
+                allow_reconnect=options.reconnect,
+                max_reconnect_attempts=1,
+                tls=_tls(options),
+                reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType]
+                reconnected_cb=reconnected,
+                disconnected_cb=disconnected,
+                error_cb=quiet,
+                pending_size=64 * 1024 * 1024,
+                **_login(options),
+            )
     except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
         await nc.close()
-        reason = f" ({error})" if "uthoriz" in str(error) else ""
+        reason = _reason([str(error), *told])
         raise UnreachableError(
             f"cannot connect to NATS at {without_secrets(options.url)}{reason}",
             "run 'dagnats serve' to start the server",
@@ -192,6 +205,12 @@ async def connect(options: ConnectOptions) -> Bus:
         # Only now: a first connection that is retried for ever would never say what is wrong.
         nc.options["max_reconnect_attempts"] = -1
     return bus
+
+
+def _reason(texts: list[str]) -> str:
+    """What is wrong with the login or the certificate, where that is known."""
+    found = [text for text in texts if "uthoriz" in text or "certificate" in text.lower()]
+    return f" ({found[0][:200]})" if found else ""
 
 
 def _login(options: ConnectOptions) -> dict[str, Any]:
