@@ -260,3 +260,15 @@ def test_an_item_that_backs_off_takes_no_second_word_of_its_failed_attempt() -> 
     world.sleep(1.1)
     world.complete("good")
     assert world.state("m").output == b'["good"]'
+
+
+def test_a_run_that_ended_at_once_is_not_taken_for_one_that_was_refused() -> None:
+    """Both come and go with one event; applied again, each is what it was."""
+    config = {"body_from": "no.such"}
+    world = World(
+        flow(step("r", type="respond", task="", config=config), singleton={"mode": "skip"})
+    )
+    world.start("w", {})
+    assert world.status() == "failed"
+    applied_again(world)
+    assert world.status() == "failed"

@@ -110,22 +110,26 @@ class Flow:
     # --- what was decided before a crash -------------------------------------------------------
 
     def leave(self, workflow: str, run_id: str, seq: int) -> None:
-        """Remember that a run has given back what it held, or was refused, by the event ``seq``."""
+        """Remember that a run has given back what it held by the event ``seq``."""
         self.left.setdefault(workflow, {})[run_id] = seq
         self.dirty.add(("left", workflow))
 
+    def refuse(self, workflow: str, run_id: str, seq: int) -> None:
+        """Remember that a run was not let in at the event ``seq``: kept as a negative number."""
+        self.leave(workflow, run_id, -seq)
+
     def was_in(self, workflow: str, run_id: str, seq: int) -> bool:
         """Whether a run held at ``seq`` what it has given back since: it is applied again."""
-        return self.left.get(workflow, {}).get(run_id, 0) > seq
+        return self.left.get(workflow, {}).get(run_id, 0) >= seq
 
     def was_refused(self, workflow: str, run_id: str, seq: int) -> bool:
         """Whether a run was refused by this very event."""
-        return self.left.get(workflow, {}).get(run_id, 0) == seq
+        return self.left.get(workflow, {}).get(run_id, 0) == -seq
 
     def forget_left(self, seq: int) -> None:
         """Nothing up to ``seq`` will be applied again."""
         for workflow, runs in list(self.left.items()):
-            kept = {run_id: at for run_id, at in runs.items() if at > seq}
+            kept = {run_id: at for run_id, at in runs.items() if abs(at) > seq}
             if len(kept) < len(runs):
                 self.left[workflow] = kept
                 self.dirty.add(("left", workflow))

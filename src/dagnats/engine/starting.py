@@ -182,7 +182,6 @@ def _pass_singleton(turn: Turn) -> bool:
         run.snapshot.singleton_key = key
         return True
     if definition.singleton.mode == "skip":
-        flow.leave(definition.name, run.id, turn.seq)
         _skip(turn, holder)
         return False
     flow.take_over(key, run.id)
@@ -198,6 +197,8 @@ def _skip(turn: Turn, holder: str) -> None:
         "<admission-skip>": StepState(status=StepStatus.FAILED, error=reason)
     }
     end(turn, RunStatus.CANCELLED, reason)
+    # After its end, which says that it has given back what it never had.
+    turn.env.flow.refuse(turn.run.snapshot.workflow_id, turn.run.id, turn.seq)
 
 
 def _cancel_other(turn: Turn, holder: str) -> None:
