@@ -34,6 +34,8 @@ def test_version_and_help() -> None:
         assert shown.out.startswith("Usage: dagnats <command> [args]\n")
         assert all(f"  {name} " in shown.out for name in COMMANDS)
         assert "--json" in shown.out
+    assert cli("help", "run", "list").out == cli("run", "list", "--help").out
+    assert cli("help", "nope").code == 2
     bare = cli()
     assert (bare.code, bare.out) == (1, cli("--help").out)
 

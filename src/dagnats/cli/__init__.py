@@ -91,6 +91,8 @@ def run(argv: list[str]) -> int:
         argv: the words after the program name.
     """
     leading, rest = split(argv)
+    if rest[:1] == ["help"] and rest[1:]:
+        rest = [*rest[1:], "--help"]
     if rest and rest[0] in COMMANDS:
         from dagnats.cli.execute import execute
 
