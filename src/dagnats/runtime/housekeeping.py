@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from itertools import count
 
 from dagnats.engine.flow import Flow, SlotWait
 from dagnats.engine.forget import forget, named
+from dagnats.errors import DagnatsError
 from dagnats.model.codec import raw
 from dagnats.model.event import DispatchPayload, Event, EventType
 from dagnats.model.run import is_terminal
@@ -17,6 +19,8 @@ from dagnats.runtime.messages import event_message
 from dagnats.runtime.retention import Retention, View
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.stores import Stores
+
+log = logging.getLogger("dagnats.engine")
 
 PRUNE_EVERY = 5
 """How many rounds of housekeeping pass between two looks for old runs."""
@@ -57,12 +61,20 @@ class Housekeeper:
         """
         for number in count():
             await asyncio.sleep(min(every_s, FIRST_S) if number == 0 else every_s)
-            await self.sweep()
-            if number % PRUNE_EVERY == 0:
-                await self._retention.reap()
-                await self._retention.settle()
-                if max_age:
-                    await self._retention.prune(max_age)
+            try:
+                await self._round(max_age if number % PRUNE_EVERY == 0 else None)
+            except DagnatsError as error:
+                # Whatever it was, runs go on; the next round tries again.
+                log.warning("housekeeping: %s", error)
+
+    async def _round(self, max_age: int | None) -> None:
+        await self.sweep()
+        if max_age is None:
+            return
+        await self._retention.reap()
+        await self._retention.settle()
+        if max_age:
+            await self._retention.prune(max_age)
 
     async def sweep(self) -> None:
         """Free what runs hold that were purged or deleted, or ended without our noticing."""

@@ -73,12 +73,14 @@ class EngineSettings(Struct, kw_only=True):
         flush: the longest time a snapshot lags behind, in seconds.
         batch: events taken at once.
         runs_max_age: how long runs are kept that have ended, in ns; 0: for ever.
+        max_depth: levels of nested runs.
         housekeeping: seconds between two looks for what vanished runs hold.
     """
 
     flush: float = 0.05
     batch: int = 1000
     runs_max_age: int = 0
+    max_depth: int = 3
     housekeeping: float = 60.0
 
 
@@ -143,6 +145,7 @@ class Session:
                 definition=self._definitions.get,
                 secret=await self._secret(),
                 granted=self._control.granted,
+                max_depth=self._settings.max_depth,
                 max_bytes=self._stores.bus.max_payload - SNAPSHOT_ROOM,
             )
         )

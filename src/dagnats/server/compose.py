@@ -196,7 +196,10 @@ class Server:
 
     @asynccontextmanager
     async def _orchestrator(self, session: Session) -> AsyncGenerator[None]:
-        settings = EngineSettings(runs_max_age=self._settings.runs_max_age)
+        settings = EngineSettings(
+            runs_max_age=self._settings.runs_max_age,
+            max_depth=self._settings.max_generation_depth,
+        )
         engine = Engine(session.stores, settings, log_transition)
         task = self._engine = asyncio.create_task(engine.run(), name="engine")
         try:
