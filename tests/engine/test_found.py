@@ -264,11 +264,16 @@ def test_an_item_that_backs_off_takes_no_second_word_of_its_failed_attempt() -> 
 
 def test_a_run_that_ended_at_once_is_not_taken_for_one_that_was_refused() -> None:
     """Both come and go with one event; applied again, each is what it was."""
-    config = {"body_from": "no.such"}
-    world = World(
-        flow(step("r", type="respond", task="", config=config), singleton={"mode": "skip"})
-    )
+    answer = step("r", type="respond", task="", config={"body_from": "no.such"})
+    bounds = {"singleton": {"mode": "skip"}, "concurrency": {"max_runs": 1}}
+    world = World(flow(answer, **bounds))
     world.start("w", {})
     assert world.status() == "failed"
     applied_again(world)
     assert world.status() == "failed"
+    world = World(flow(step("a"), **bounds))
+    world.start("w")
+    world.start("w", run_id="r2")
+    world.complete()
+    applied_again(world)
+    assert (world.status(), world.status("r2")) == ("completed", "cancelled")
