@@ -17,13 +17,17 @@ from pathlib import Path
 import pytest
 
 from dagnats.errors import DagnatsError
+from dagnats.model.codec import encode, raw
 from dagnats.model.event import EventType
 from dagnats.model.records import EngineMember
 from dagnats.model.run import is_terminal
-from dagnats.model.times import MILLISECOND
+from dagnats.model.times import MILLISECOND, format_time
 from dagnats.runtime.lease import LEASE, PATIENCE_S
 from dagnats.server.embedded import EmbeddedServer, free_port
+from dagnats.services.runs import start_run
+from dagnats.services.session import Session
 from dagnats.wire.connection import ConnectOptions, connect
+from dagnats.wire.publisher import Outgoing
 from dagnats.wire.stores import Stores
 from tests.conftest import eventually
 from tests.engine.world import flow, step
@@ -114,6 +118,8 @@ async def test_stopping_and_killing_the_active_one_loses_nothing(servers: Server
 
     await load(30)
     await eventually(standing_by)
+    # Due when nobody is active.
+    runs.append(await _scheduled(stores, 2500 * MILLISECOND))
     # Stopped with work in its hands, for longer than anybody has patience.
     os.kill(first.pid, signal.SIGSTOP)
     began = time.monotonic()
@@ -145,6 +151,14 @@ async def test_stopping_and_killing_the_active_one_loses_nothing(servers: Server
     await stores.bus.close()
 
 
+async def _scheduled(stores: Stores, delay_ns: int) -> str:
+    definition = encode(raw(DEFINITION))
+    await stores.publisher.publish(Outgoing("$KV.workflow_defs.several", definition))
+    session = Session(stores.bus, stores)
+    at = format_time(session.now() + delay_ns)
+    return (await start_run(session, "several", at=at)).run_id
+
+
 async def _all_well(stores: Stores, runs: list[str]) -> None:
     async def all_ended() -> bool:
         found = await stores.runs.get_many(f"run.{run_id}" for run_id in runs)
@@ -165,6 +179,7 @@ async def _all_well(stores: Stores, runs: list[str]) -> None:
             assert kinds[EventType.STEP_COMPLETED, step_id] == 1
         assert kinds[EventType.SLEEP_COMPLETED, "nap"] == 1
         assert kinds[EventType.WORKFLOW_COMPLETED, ""] == 1
+        assert kinds[EventType.WORKFLOW_STARTED, ""] == 1
 
     async def drained() -> bool:
         return (await stores.bus.api("STREAM.INFO.TASK_QUEUES"))["state"]["messages"] == 0
