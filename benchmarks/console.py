@@ -241,6 +241,9 @@ def keys(terminal: Terminal, rounds: int) -> dict[str, list[float]]:
         take("go line opens", b":", holds("Is anything on fire"))
         terminal.press(b"\x1b", lambda seen: len(seen) > 0)
         terminal.calm(0.15)
+        take("open a run", b"\r", holds("steps done"))
+        terminal.press(b"\x7f", holds("STATUS"))
+        terminal.calm(0.1)
         take("switch screen", b"1", holds("PULSE"))
         take("back", b"\x7f", holds("STATUS"))
     return times

@@ -25,7 +25,9 @@ def header_line(feed: Feed, look: Look, width: int, root: str) -> Line:
     """Product, context, connection, counters, and the screens with their keys."""
     row = Line("surface").add(" dagnats", "text bold").gap()
     bar = look.glyph("sep")
-    row.add(bar, "line").add(feed.link.name, "accent", most=max(8, width // (6 if width >= 100 else 9))).gap()
+    row.add(bar, "line").add(
+        feed.link.name, "accent", most=max(8, width // (6 if width >= 100 else 9))
+    ).gap()
     row.add(bar, "line").extend(_link(feed, look, wide=width >= 100)).gap()
     row.add(bar, "line").extend(_counters(feed, look, wide=width >= 100)).gap()
     row.add(bar, "line")
@@ -119,6 +121,8 @@ def address_line(app: Console, report: Line | None, width: int) -> Line:
         right.gap(2).add("held still, p goes on", "warn", link="app.pause")
     if app.read_only:
         right.gap(2).add("read-only", "warn")
+    if report is not None and row.width + right.width > width - 2:
+        right = Line()
     return row.right(right.gap(), width)
 
 

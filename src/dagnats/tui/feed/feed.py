@@ -72,7 +72,7 @@ class Feed:
         self.now = now
         self.recorded = recorded is not None
         self._open: Opener = recorded or (lambda: open_session(self.settings))
-        self.link = Link(since=now(), name=self.settings.context or self.settings.server)
+        self.link = Link(since=now(), name=_named(self.settings))
         self.version = 0
         self._reset()
         self.on_link: Callable[[], None] = lambda: None
@@ -138,7 +138,7 @@ class Feed:
         self.settings = settings
         self._stack = AsyncExitStack()
         self._reset()
-        self.link.name = settings.context or settings.server
+        self.link.name = _named(settings)
         self._set("connecting")
         self.start()
 
@@ -161,8 +161,7 @@ class Feed:
         session = self._session
         session.bus.on_disconnect.append(self._lost)
         session.bus.on_reconnect.append(self._back)
-        if not self.link.name or self.link.name == self.settings.server:
-            self.link.name = session.url.partition("://")[2] or session.url
+        self.link.name = self.link.name or _without_scheme(session.url)
         self._set("recorded" if self.recorded else "live")
         self._up.set()
         for part in (self._follow_runs, self._follow_dead, self._look, self._follow_flows):
@@ -316,3 +315,12 @@ class Feed:
         await self.look()
         await self._read_dead()
         await self._read_back()
+
+
+def _named(settings: ConnectSettings) -> str:
+    """What the header calls a server before it has answered."""
+    return settings.context or _without_scheme(settings.server)
+
+
+def _without_scheme(url: str) -> str:
+    return url.partition("://")[2] or url

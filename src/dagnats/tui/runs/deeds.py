@@ -76,6 +76,8 @@ def summary(outcome: Outcome, verb: str) -> tuple[str, str]:
     if not failed:
         return f"{plural(done, 'run')} {verb}", "ok"
     first = next(iter(outcome.failed.values()))
+    if failed == 1 and not done:
+        return first, "bad"
     return f"{plural(done, 'run')} {verb}, {failed} refused: {first}", "bad" if not done else "warn"
 
 

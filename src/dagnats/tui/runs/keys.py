@@ -101,7 +101,7 @@ async def _many(view: Runs, name: str) -> None:
     deed = {"cancel": deeds.cancel, "retry": deeds.retry, "replay": deeds.replay}[name]
     outcome = await deed(view.host, view.table.chosen())
     if outcome is not None:
-        view.table.marks = set(outcome.failed)
+        view.table.marks &= set(outcome.failed)
         view.flush()
 
 

@@ -63,9 +63,9 @@ def _took(row: RunRow, feed: Feed, look: Look, width: int) -> Line:
     found = _fact("took" if row.ended else "running", span(taken), width)
     usual = feed.pulse.usual(row.workflow)
     if usual and taken is not None:
-        found.add(f"   usually {span(usual)}", "muted")
         if taken > 2 * usual:
             found.add(f"  {look.glyph('up')} {taken / usual:.1f}×", "warn")
+        found.add(f"  usually {span(usual)}", "muted")
     return found.clip(width)
 
 

@@ -60,6 +60,7 @@ class Home(View):
         self.active = Table(self._run_columns("active"), _run_id, heading=False, id="active")
         for table in (self.attention, self.failures, self.active):
             table.quiet = True
+        self.attention.eager = True
         self.attention.empty = self._calm
         self.failures.empty = lambda width: [line("Nothing has failed.", "muted")]
         self.active.empty = lambda width: [line("Nothing is running.", "muted")]

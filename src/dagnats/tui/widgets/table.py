@@ -72,6 +72,8 @@ class Table(Canvas, Generic[T], can_focus=True):
 
     Attributes:
         quiet: show the cursor only while keys go here; for lists among others.
+        eager: until it is moved, the cursor is on the first row, whichever that is; for lists that
+            have the most important first and where keys change nothing.
     """
 
     class Moved(Message):
@@ -106,6 +108,7 @@ class Table(Canvas, Generic[T], can_focus=True):
         self.heading = heading
         self.rows: Sequence[T] = ()
         self.quiet = False
+        self.eager = False
         self.marks: set[str] = set()
         self.cursor = 0
         self.top = 0
@@ -121,12 +124,13 @@ class Table(Canvas, Generic[T], can_focus=True):
         self.rows = rows
         found = self._find(self._known)
         if found is not None:
-            # At the very top new rows are watched as they come in; elsewhere nothing moves.
-            if self.cursor == 0 and self.top == 0 and self._anchor is None:
-                self._known = self.key(rows[0])
-            else:
+            # At the top rows are watched as they come in, elsewhere nothing moves; wherever it
+            # is, the cursor stays on its row: what a key does never depends on what just came.
+            if self._anchor is not None:
                 self.top = max(0, self.top + found - self.cursor)
-                self.cursor = found
+            elif self.eager and self.cursor == 0:
+                found = 0
+            self.cursor, self._known = found, self.key(rows[found])
         elif rows:
             self.cursor = min(self.cursor, len(rows) - 1)
             self._known = self.key(rows[self.cursor])
@@ -192,7 +196,7 @@ class Table(Canvas, Generic[T], can_focus=True):
             return
         self.cursor = max(0, min(index, len(self.rows) - 1))
         self._known = self.key(self.rows[self.cursor])
-        self._anchor = None if follow or self.cursor == 0 else self.cursor
+        self._anchor = None if follow else self.cursor
         self._clamp()
         self.repaint()
         self.post_message(self.Moved(self))
