@@ -31,6 +31,8 @@ if _BLOCKED:
 
 NOT_FOUND = 404
 
+_REFUSED = re.compile(r'permissions violation for publish to "([^"]*)"')
+
 TOLD = 10
 """Errors of a first connection that are kept, to say why it failed."""
 
@@ -170,7 +172,10 @@ async def connect(options: ConnectOptions) -> Bus:
 
     async def quiet(error: Exception) -> None:
         # Every failure reaches its caller through the call that failed; these say why a first
-        # connection does.
+        # connection does, and that a login may not publish.
+        refused = _REFUSED.search(str(error))
+        if refused:
+            bus.publisher.refuse(refused[1])
         if len(told) < TOLD:
             told.append(str(error))
 

@@ -29,6 +29,7 @@ NO_RESPONDERS = b"NATS/1.0 503"
 
 _NOBODY: dict[str, object] = {"description": "no stream takes messages on it"}
 _UNREADABLE: dict[str, object] = {"description": "an unreadable acknowledgement"}
+_FORBIDDEN: dict[str, object] = {"description": "this login may not publish there"}
 _DISCONNECTED: dict[str, object] = {"description": "the connection was lost"}
 _SUBJECT = re.compile(r"[^\s\x00]+")
 
@@ -134,6 +135,13 @@ class Publisher:
         waiting, self._waiting = self._waiting, {}
         for batch, place in waiting.values():
             batch.answer(place, Ack(error=_DISCONNECTED))
+
+    def refuse(self, subject: str) -> None:
+        """The login may not publish on this subject (in lower case, as nats-py tells it)."""
+        for reply, (batch, place) in list(self._waiting.items()):
+            if batch.messages[place].subject.lower() == subject:
+                del self._waiting[reply]
+                batch.answer(place, Ack(error=_FORBIDDEN))
 
     async def publish(self, message: Outgoing) -> Ack:
         """Publish one message. See :meth:`publish_all`."""
