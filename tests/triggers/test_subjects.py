@@ -124,6 +124,21 @@ async def test_a_subject_without_a_stream_is_heard_by_one_of_two_servers(
     assert numbers.count(None) == 1
 
 
+async def test_a_server_that_leaves_deals_with_what_it_has(
+    stores: Stores, engine: object, nats_server: EmbeddedServer, put
+) -> None:
+    await put(subject=SubjectTrigger(subject="sensor.>"))
+    async with another(nats_server):
+        async with another(nats_server):
+            await listening(stores, "sensor.probe")
+            await started(stores, 1)
+            for number in range(200):
+                await stores.bus.nc.publish("sensor.x", json.dumps(number).encode())
+            await stores.bus.nc.flush()
+        found = await ended(stores, 201)
+    assert len(found) == 201
+
+
 async def test_what_is_not_json_is_refused_and_recorded(
     stores: Stores, two: list[TriggerService], put
 ) -> None:

@@ -21,6 +21,9 @@ from dagnats.wire.features import Features
 ACK_WAIT = 10 * SECOND
 """When a message comes again whose taker was killed; taking one is a matter of milliseconds."""
 
+LEAVE_S = 2.0
+"""How long messages that have arrived may take when a feed is stopped, in seconds."""
+
 HELD = 65_536
 """Messages of one feed that may wait here; beyond it the client drops them."""
 
@@ -48,6 +51,7 @@ class CoreFeed:
         self._group = group
         self._arrived: list[Passing] = []
         self._arrival = asyncio.Event()
+        self._idle = asyncio.Event()
 
     async def start(self) -> None:
         """Subscribe."""
@@ -61,18 +65,28 @@ class CoreFeed:
         self._arrival.set()
 
     async def take(self) -> list[Passing]:
-        """Everything that has arrived; waits until there is something."""
+        """Everything that has arrived; waits until there is something.
+
+        Who asks again has dealt with what it got before.
+        """
         while not self._arrived:
+            self._idle.set()
             self._arrival.clear()
             await self._arrival.wait()
+        self._idle.clear()
         taken, self._arrived = self._arrived, []
         return taken
 
     async def stop(self) -> None:
-        """Unsubscribe."""
+        """Leave the group, and wait a moment until what has arrived is dealt with."""
         if self._bus.nc.is_connected:
-            with contextlib.suppress(nats.errors.Error):
-                await self._subscription.unsubscribe()
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                await self._subscription.drain()
+        if self._arrived:
+            self._idle.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await self._idle.wait()
 
 
 @asynccontextmanager
