@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import cast
 
 import pytest
+from msgspec import structs
 
 from dagnats.engine.fold import fold
 from dagnats.errors import NotFoundError
 from dagnats.model.codec import encode
+from dagnats.model.event import Event
+from dagnats.model.times import format_time
 from dagnats.services import run_history
 from dagnats.services.session import Session
+from dagnats.wire.readers import StoredEvent
 from tests.tui.run.stories import Story, flow, step
 
 NO_SESSION = cast("Session", None)
@@ -114,3 +118,19 @@ def test_a_child_that_could_start_does_so_in_the_fold_as_well() -> None:
     folded = fold(story.defs["w"], story.stored())
     assert folded.status == "completed"
     assert folded.steps["child"].child_run_id
+
+
+async def test_a_recording_goes_by_the_times_that_the_events_carry() -> None:
+    story = busy_story()
+    history = run_history.RunHistory("r1", own_times=True)
+    later = 10**18
+    for stored in story.stored():
+        history.add(StoredEvent(stored.seq, later, _stamped(stored.event, stored.timestamp_ns)))
+    await history.begin(NO_SESSION)
+    assert history.times == [stored.timestamp_ns for stored in story.stored()]
+    then = history.at(len(history.events))
+    assert then.steps["shaky"].finished_at == story.state("shaky").finished_at
+
+
+def _stamped(event: Event, at: int) -> Event:
+    return structs.replace(event, timestamp=format_time(at))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from dagnats.engine.fold import Fold, Recorded
 from dagnats.errors import NotFoundError
-from dagnats.model.event import EventType
+from dagnats.model.event import Event, EventType
 from dagnats.model.run import WorkflowRun
+from dagnats.model.times import read_time
 from dagnats.services.run_events import RunEvent, definition_at_start, event_of
 from dagnats.services.session import Session
 
@@ -20,8 +23,21 @@ MAX_SAVED = 64
 """Saved states kept: when there are more, every second is dropped."""
 
 
+class _Timed(Struct, frozen=True):
+    """An event at its own time."""
+
+    seq: int
+    timestamp_ns: int
+    event: Event
+
+
 class RunHistory:
     """Events of a run, and the run as it was after any number of them.
+
+    Args:
+        run_id: the full id.
+        own_times: go by the times that the events carry, not by when they were recorded: in a
+            recording that is played back everything was recorded just now.
 
     Attributes:
         events: what happened, in order, fit to be shown.
@@ -29,8 +45,9 @@ class RunHistory:
         beyond: how many events came after the last that is kept.
     """
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, *, own_times: bool = False) -> None:
         self.run_id = run_id
+        self._own_times = own_times
         self.events: list[RunEvent] = []
         self.times: list[int] = []
         self.beyond = 0
@@ -43,6 +60,8 @@ class RunHistory:
     def add(self, stored: Recorded) -> RunEvent:
         """Take in the next event."""
         event = event_of(stored)
+        if self._own_times:
+            stored = _Timed(stored.seq, read_time(event.timestamp) or 0, stored.event)
         if len(self._log) >= MAX_EVENTS:
             self.beyond += 1
             return event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from time import monotonic
 
 from dagnats.engine.fold import Recorded
 from dagnats.errors import DagnatsError
@@ -37,6 +38,10 @@ class Reader:
         state: takes everything in.
         changed: called after something was taken in.
         missing: called when the run cannot be read.
+
+    Attributes:
+        no_past: why no moment of the past can be shown; empty if it can.
+        settled: everything there was at first has been read.
     """
 
     def __init__(
@@ -54,7 +59,9 @@ class Reader:
         self._again = False
         self._following = False
         self._learnt_from = -1
+        self._took_s = 0.0
         self.no_past = ""
+        self.settled = False
 
     def start(self) -> None:
         """Read everything, and follow: the snapshot first, since it alone makes a picture."""
@@ -72,11 +79,14 @@ class Reader:
             self._again = True
             return
         self._reading, self._again = True, False
-        delay = AGAIN_S if self._state.view is not None else 0.0
+        # A huge snapshot must not take all the time there is.
+        delay = max(AGAIN_S, 4 * self._took_s) if self._state.view is not None else 0.0
         self._view.load(self._snapshot, self._took, name="snapshot", delay=delay, failed=self._lost)
 
     async def _snapshot(self, session: Session) -> RunView:
+        began = monotonic()
         run = await appearing_run(session, self._state.run_id)
+        self._took_s = monotonic() - began
         known = self._state.view
         if known is not None and known.definition and known.run.revision == run.revision:
             return RunView(run, known.definition)
@@ -107,11 +117,15 @@ class Reader:
 
     async def _events(self, session: Session) -> AsyncIterator[Recorded]:
         state = self._state
+        quiet = not state.total
         followed = follow_history(session, state.run_id, state.last_seq)
         try:
             async for stored in followed:
+                quiet = False
                 yield stored
             self._following = False
+            if quiet:
+                self._settle()
         finally:
             await followed.aclose()
 
@@ -126,10 +140,15 @@ class Reader:
 
     def _begun(self, nothing: None) -> None:
         del nothing
-        self._changed()
+        self._settle()
 
     def _unknown(self, error: DagnatsError) -> None:
         self.no_past = error.message
+        self._settle()
+
+    def _settle(self) -> None:
+        self.settled = True
+        self._changed()
 
     def look(self) -> None:
         """The feed has changed: the run may go on, and its dead letters may be others."""

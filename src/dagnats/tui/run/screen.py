@@ -143,7 +143,8 @@ class RunScreen(View):
             self.filter(address.text)
 
     def _open(self, found: RunRef) -> None:
-        self.state = RunState(found.run_id, self.host.now)
+        recorded = self.host.feed.recorded
+        self.state = RunState(found.run_id, self.host.now, recorded=recorded)
         for pane in (self.picture, self.events, self.inspector):
             pane.state = self.state
         self.reader = Reader(self, self.state, self._changed, self._missing)
@@ -205,8 +206,8 @@ class RunScreen(View):
         if self._at is not None and state.history.begun and state.total >= self._at:
             state.travel(self._at)
             self._at = None
-        self.loaded = True
         self.refill()
+        self.loaded = self.loaded or (self.reader is not None and self.reader.settled)
 
     def refill(self) -> None:
         """Take over what is known into every pane."""

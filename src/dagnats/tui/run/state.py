@@ -46,6 +46,7 @@ class RunState:
     Args:
         run_id: the full id.
         clock: the time, ns since 1970.
+        recorded: the run is looked at in a recording.
 
     Attributes:
         view: the run as it is now; ``None`` until it is read.
@@ -58,11 +59,11 @@ class RunState:
         layout: the columns of the picture that were worked out last, and for what.
     """
 
-    def __init__(self, run_id: str, clock: Callable[[], int]) -> None:
+    def __init__(self, run_id: str, clock: Callable[[], int], *, recorded: bool = False) -> None:
         self.run_id = run_id
         self.clock = clock
         self.view: RunView | None = None
-        self.history = RunHistory(run_id)
+        self.history = RunHistory(run_id, own_times=recorded)
         self.tracks = Tracks()
         self.position: int | None = None
         self.opened: frozenset[str] = frozenset()
@@ -88,7 +89,9 @@ class RunState:
     def add(self, stored: Iterable[Recorded]) -> None:
         """More events."""
         for item in stored:
-            self.tracks.add(self.history.add(item), item.timestamp_ns)
+            event, known = self.history.add(item), self.history.times
+            at = known[-1] if not self.history.beyond else item.timestamp_ns
+            self.tracks.add(event, at)
             self.last_seq = item.seq
         self.version += 1
 
