@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dagnats.engine.effects import BindWorker
+from dagnats.engine.fold import fold
+from dagnats.engine.memory import Record
 from dagnats.engine.run import Run
 from dagnats.model.codec import decode, encode, raw
 from dagnats.model.event import Event, EventType
@@ -277,3 +279,16 @@ def test_a_run_that_ended_at_once_is_not_taken_for_one_that_was_refused() -> Non
     world.complete()
     applied_again(world)
     assert (world.status(), world.status("r2")) == ("completed", "cancelled")
+
+
+def test_a_second_start_does_not_hide_from_the_fold_that_the_run_had_to_wait() -> None:
+    world = World(flow(step("a"), concurrency={"max_runs": 1}))
+    for run_id in ("r1", "r2", "r2"):
+        world.start("w", run_id=run_id)
+    world.complete()
+    world.complete()
+    log = [Record(seq, world.now, event) for seq, event in enumerate(world.log, 1)]
+    mine = [record for record in log if record.event.run_id == "r2"]
+    admitted = next(r.seq for r in mine if r.event.type == EventType.WORKFLOW_ADMITTED)
+    assert fold(world.defs["w"], mine, admitted - 1).status == "pending"
+    assert fold(world.defs["w"], mine).status == "completed"

@@ -60,9 +60,6 @@ class _PastFlow(Flow):
         return True
 
 
-_ENTRIES = frozenset({EventType.WORKFLOW_STARTED.value, EventType.WORKFLOW_REOPENED.value})
-
-
 class Fold:
     """A run that is folded event by event, and can be put back to where it was.
 
@@ -92,7 +89,8 @@ class Fold:
             Whether it sheds another light on events before it: what was saved is void then.
         """
         kind = item.event.type
-        if kind in _ENTRIES:
+        first = kind == EventType.WORKFLOW_STARTED and not self._entered
+        if first or kind == EventType.WORKFLOW_REOPENED:
             self._entered = item.seq
         elif kind == EventType.WORKFLOW_ADMITTED and self._entered not in self._flow.refused:
             self._flow.refused.add(self._entered)
