@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from dagnats.errors import DagnatsError
+
+REPEAT_S = 60.0
+"""How often the same reason for starting over is told, in seconds."""
 
 PAUSE_S = 1.0
 """How long to wait before a failed task is started again."""
@@ -25,6 +29,7 @@ class Keeper:
         self._name = name
         self._work = work
         self._log = log
+        self._told = ("", 0.0)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -43,13 +48,24 @@ class Keeper:
             attempt = asyncio.ensure_future(self._work())
             try:
                 await asyncio.wait({attempt})
-            finally:
+            except asyncio.CancelledError:
                 attempt.cancel()
+                await asyncio.gather(attempt, return_exceptions=True)
+                raise
             if attempt.cancelled():
                 return
-            error = attempt.exception()
-            expected = isinstance(error, DagnatsError | OSError | TimeoutError)
-            self._log.warning(
-                "%s starts over: %s", self._name, error, exc_info=None if expected else error
-            )
+            self._tell(attempt.exception())
             await asyncio.sleep(PAUSE_S)
+
+    def _tell(self, error: BaseException | None) -> None:
+        """Say why it starts over; the same reason again only after a while."""
+        reason, now = f"{type(error).__name__}: {error}", time.monotonic()
+        again = reason == self._told[0] and now - self._told[1] < REPEAT_S
+        if not again:
+            self._told = (reason, now)
+        expected = isinstance(error, DagnatsError | OSError | TimeoutError)
+        self._log.log(
+            logging.DEBUG if again else logging.WARNING,
+            *("%s starts over: %s", self._name, error),
+            exc_info=None if expected else error,
+        )
