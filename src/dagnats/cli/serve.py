@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dagnats.cli.execute import run_async
 from dagnats.cli.options import App
 from dagnats.cli.render.console import err, out
 from dagnats.cli.render.results import emit, show
@@ -16,6 +16,7 @@ from dagnats.errors import DagnatsError, UsageError
 from dagnats.server import configview, dryrun
 from dagnats.server.config import Loaded, load
 from dagnats.services.text import one_line
+from dagnats.worker.loop import fast_loop
 
 app = App("serve", "Start the embedded NATS server with DagNats engine and API.", group=False)
 
@@ -107,7 +108,8 @@ def serve(
         _dry_run(config, flags, fail_on_port_conflict)
     else:
         loaded = load(config, flags=flags)
-        run_async(_serve(loaded, fail_on_port_conflict, die_with_parent))
+        with asyncio.Runner(loop_factory=fast_loop()) as runner:
+            runner.run(_serve(loaded, fail_on_port_conflict, die_with_parent))
 
 
 def _shared_flags(flags: dict[str, Any]) -> dict[str, str]:

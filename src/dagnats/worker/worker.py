@@ -19,6 +19,7 @@ from dagnats.wire import subjects
 from dagnats.wire.connection import ConnectOptions
 from dagnats.worker.handler import Handler, TaskOptions
 from dagnats.worker.kinds import Kind, Watch
+from dagnats.worker.loop import fast_loop
 from dagnats.worker.outcome import seconds
 from dagnats.worker.serving import Plan, serve
 
@@ -194,7 +195,7 @@ class Worker:
         if not logging.getLogger().handlers:
             logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=fast_loop()) as runner:
                 runner.run(self._main())
         except DagnatsError as error:
             hint = f"\nHint: {error.hint}" if error.hint else ""
@@ -285,11 +286,3 @@ def _options(server: str | ConnectOptions | None, name: str) -> ConnectOptions:
         return server
     url = server or os.environ.get("DAGNATS_NATS_URL") or os.environ.get("NATS_URL")
     return ConnectOptions(url=url, name=name) if url else ConnectOptions(name=name)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
