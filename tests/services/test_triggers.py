@@ -70,6 +70,9 @@ async def test_making_one_of_each_kind(session: Session, workflow) -> None:
         (TriggerSpec(cron="@daily", subject="x"), UsageError, "exactly one of"),
         (TriggerSpec(subject="x", tz="UTC"), UsageError, "do not fit a subject trigger"),
         (TriggerSpec(cron="@daily", secret="s"), UsageError, "--secret does not fit"),
+        (TriggerSpec(cron="@daily", signature="body"), UsageError, "--signature does not fit"),
+        (TriggerSpec(webhook="/h", signature="x"), InvalidError, "signature .x. is unknown"),
+        (TriggerSpec(webhook="/h", signature="timestamped"), InvalidError, "needs a secret"),
         (TriggerSpec(cron="nonsense"), InvalidError, "invalid cron expression"),
         (TriggerSpec(cron=""), InvalidError, "must not be empty"),
         (TriggerSpec(cron="@daily", tz="Mars/Base"), InvalidError, "timezone"),
@@ -108,7 +111,11 @@ async def test_changing_in_place(session: Session, workflow) -> None:
         await update_trigger(session, made.id, TriggerSpec(tz="Mars/Base"))
     assert (await get_trigger(session, made.id)).cron == changed.cron
     hook = await create_trigger(session, "w", TriggerSpec(webhook="/h", secret="s" * 20), {})
-    cleared = await update_trigger(session, hook.id, TriggerSpec(secret=""))
+    stamped = await update_trigger(session, hook.id, TriggerSpec(signature="timestamped"))
+    assert stamped.webhook is not None
+    assert stamped.webhook.signature == "timestamped"
+    await update_trigger(session, hook.id, TriggerSpec(signature="body"))
+    cleared = await update_trigger(session, hook.id, TriggerSpec(secret="", signature=""))
     assert cleared.webhook == WebhookTrigger(path="/h")
 
 

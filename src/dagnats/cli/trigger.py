@@ -59,6 +59,14 @@ Secret = Annotated[
         help="Webhook HMAC secret; @FILE reads it (or set DAGNATS_WEBHOOK_SECRET).",
     ),
 ]
+Signature = Annotated[
+    str | None,
+    typer.Option(
+        "--signature",
+        metavar="HOW",
+        help="What a webhook's senders sign: body, or timestamped (cannot be replayed).",
+    ),
+]
 
 
 @app.add("create")
@@ -72,6 +80,7 @@ def create(
     tz: Zone = None,
     backfill: Backfill = False,
     sec: Secret = None,
+    signature: Signature = None,
 ) -> None:
     """Create a trigger: exactly one of --cron, --subject, --webhook."""
     from dagnats.services.triggers import TriggerSpec
@@ -86,6 +95,7 @@ def create(
         tz=tz,
         backfill=backfill or None,
         secret=secret(sec) if sec else None,
+        signature=signature,
     )
     run_async(_create(workflow, spec))
 
@@ -137,12 +147,13 @@ def update(
     subject: Subject = None,
     webhook: Webhook = None,
     sec: Secret = None,
+    signature: Signature = None,
 ) -> None:
     """Change a trigger in place; its kind stays."""
     from dagnats.services.triggers import TriggerSpec
 
     given(trigger_id, "trigger ID")
-    wanted = (cron, tz, backfill, subject, webhook, sec)
+    wanted = (cron, tz, backfill, subject, webhook, sec, signature)
     if all(value is None for value in wanted):
         raise UsageError("nothing to change", "give at least one of --cron, --tz, --subject, …")
     changes = TriggerSpec(
@@ -152,6 +163,7 @@ def update(
         subject=subject,
         webhook=webhook,
         secret=None if sec is None else secret(sec),
+        signature=signature,
     )
     run_async(_update(trigger_id, changes))
 

@@ -43,6 +43,7 @@ class TriggerSpec(Struct, frozen=True, kw_only=True):
     tz: str | None = None
     backfill: bool | None = None
     secret: str | None = None
+    signature: str | None = None
 
 
 def check_trigger(trigger: TriggerDef) -> None:
@@ -152,8 +153,9 @@ def _kind_of(spec: TriggerSpec) -> str:
 def _check_options(spec: TriggerSpec, kind: str) -> None:
     if kind != "cron" and (spec.tz is not None or spec.backfill is not None):
         raise UsageError(f"--tz and --backfill do not fit a {kind} trigger")
-    if kind != "webhook" and spec.secret is not None:
-        raise UsageError(f"--secret does not fit a {kind} trigger")
+    for option in ("secret", "signature"):
+        if kind != "webhook" and getattr(spec, option) is not None:
+            raise UsageError(f"--{option} does not fit a {kind} trigger")
 
 
 def _cron(spec: TriggerSpec) -> CronTrigger:
@@ -164,7 +166,7 @@ def _cron(spec: TriggerSpec) -> CronTrigger:
 
 def _webhook(spec: TriggerSpec, env: Mapping[str, str]) -> WebhookTrigger:
     secret = env.get(SECRET_ENV, "") if spec.secret is None else spec.secret
-    return WebhookTrigger(path=spec.webhook or "", secret=secret)
+    return WebhookTrigger(path=spec.webhook or "", secret=secret, signature=spec.signature or "")
 
 
 async def put_trigger(session: Session, trigger: TriggerDef) -> TriggerDef:
@@ -250,7 +252,7 @@ def _changed(trigger: TriggerDef, change: TriggerSpec) -> TriggerDef:
     kind = trigger_kind(trigger)
     given = {
         key: value
-        for key in ("cron", "subject", "webhook", "tz", "backfill", "secret")
+        for key in ("cron", "subject", "webhook", "tz", "backfill", "secret", "signature")
         if (value := getattr(change, key)) is not None
     }
     if not given:
@@ -258,7 +260,7 @@ def _changed(trigger: TriggerDef, change: TriggerSpec) -> TriggerDef:
     fits = {
         "cron": {"cron": "expression", "tz": "timezone", "backfill": "backfill"},
         "subject": {"subject": "subject"},
-        "webhook": {"webhook": "path", "secret": "secret"},
+        "webhook": {"webhook": "path", "secret": "secret", "signature": "signature"},
         "http": {"secret": "secret"},
     }.get(kind, {})
     wrong = [key for key in given if key not in fits]
