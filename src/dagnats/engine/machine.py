@@ -16,7 +16,7 @@ from dagnats.engine.kind import StepError
 from dagnats.engine.plans import Plans
 from dagnats.engine.progress import advance, complete_step
 from dagnats.engine.run import Run
-from dagnats.engine.starting import admit, enter, new_run
+from dagnats.engine.starting import enter, new_run
 from dagnats.engine.steps import KINDS
 from dagnats.engine.steps.loop import iterate
 from dagnats.engine.steps.map import split_instance
@@ -105,7 +105,7 @@ def _cancelled(turn: Turn) -> None:
 
 def _admitted(turn: Turn) -> None:
     if turn.run.snapshot.status == RunStatus.PENDING:
-        admit(turn)
+        operator.let_in(turn)
 
 
 def _deadline(turn: Turn) -> None:

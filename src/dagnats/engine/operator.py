@@ -30,17 +30,28 @@ def reopen(turn: Turn) -> None:
     if snapshot.status not in REOPENABLE or not snapshot.steps:
         return
     payload = _payload(turn, ReopenPayload) or ReopenPayload()
-    for state in snapshot.steps.values():
-        if state.status in (StepStatus.CANCELLED, StepStatus.FAILED):
+    undone = snapshot.saga_step
+    for each, state in snapshot.steps.items():
+        stopped = state.status in (StepStatus.CANCELLED, StepStatus.FAILED)
+        if stopped and (not undone or each in run.plan.aux):
             _reset(state)
     if step_id in snapshot.steps and not is_absent(payload.input):
         snapshot.steps[step_id].input = payload.input
-    snapshot.completed_at = snapshot.error = snapshot.failed_step = ""
-    snapshot.saga_step = snapshot.deadline = ""
+    snapshot.completed_at = snapshot.deadline = ""
+    snapshot.failed_step = undone
+    snapshot.error = run.state(undone).error if undone else ""
     snapshot.reopened += 1
     snapshot.status = RunStatus.PENDING.value
     run.derive()
+    let_in(turn)
+
+
+def let_in(turn: Turn) -> None:
+    """Give a waiting run its slot, if there is one. What was being undone goes on being undone."""
     admit(turn)
+    snapshot = turn.run.snapshot
+    if snapshot.saga_step and snapshot.status == RunStatus.RUNNING:
+        recovery.compensate_next(turn)
 
 
 def _reset(state: StepState) -> None:

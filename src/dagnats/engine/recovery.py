@@ -40,7 +40,7 @@ def aux_completed(turn: Turn, step_id: str) -> None:
     if saga:
         turn.run.snapshot.completion_order.pop()
         turn.emit(EventType.COMPENSATE_STEP_COMPLETED, step_id, msg_id=_saga_id(turn, step_id))
-        _compensate_next(turn)
+        compensate_next(turn)
         return
     context = decode(bytes(turn.run.state(step_id).input) or b"{}", FailureContext)
     failed = turn.run.snapshot.steps.get(context.failed_step)
@@ -113,10 +113,11 @@ def _start_saga(turn: Turn, failed: str) -> None:
     bury(turn, failed)
     stop_active(turn)
     turn.emit(EventType.COMPENSATE_STARTED, failed)
-    _compensate_next(turn)
+    compensate_next(turn)
 
 
-def _compensate_next(turn: Turn) -> None:
+def compensate_next(turn: Turn) -> None:
+    """Undo the step that was completed last; the run ends when none is left."""
     run, snapshot = turn.run, turn.run.snapshot
     if not snapshot.completion_order:
         turn.emit(EventType.COMPENSATE_COMPLETED)
