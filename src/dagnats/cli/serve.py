@@ -16,7 +16,6 @@ from dagnats.errors import DagnatsError, UsageError
 from dagnats.server import configview, dryrun
 from dagnats.server.config import Loaded, load
 from dagnats.services.text import one_line
-from dagnats.worker.loop import fast_loop
 
 app = App("serve", "Start the embedded NATS server with DagNats engine and API.", group=False)
 
@@ -108,6 +107,8 @@ def serve(
         _dry_run(config, flags, fail_on_port_conflict)
     else:
         loaded = load(config, flags=flags)
+        from dagnats.worker.loop import fast_loop
+
         with asyncio.Runner(loop_factory=fast_loop()) as runner:
             runner.run(_serve(loaded, fail_on_port_conflict, die_with_parent))
 

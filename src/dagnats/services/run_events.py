@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 
 from dagnats.engine.fold import Recorded, fold
 from dagnats.errors import InvalidError, NotFoundError
@@ -16,6 +17,7 @@ from dagnats.services.run_query import RunView, definition_of, find_run, get_run
 from dagnats.services.run_why import Reason, why
 from dagnats.services.session import Session
 from dagnats.services.tolerant import value_of
+from dagnats.services.triggers import MASK
 
 FAILURES = frozenset({EventType.STEP_FAILED.value, EventType.WORKFLOW_FAILED.value})
 
@@ -72,12 +74,24 @@ def event_of(stored: Recorded) -> RunEvent:
         run_id=event.run_id,
         step_id=event.step_id,
         timestamp=format_time(stored.timestamp_ns if known is None else known),
-        data=bytes(event.payload).decode(errors="replace"),
+        data=_shown(event).decode(errors="replace"),
         trace_parent=event.trace_parent,
         seq=stored.seq,
         worker_id=event.worker_id,
         attempt_number=event.attempt_number,
     )
+
+
+def _shown(event: Event) -> bytes:
+    """An event's payload without the token that decides an approval: a reader is no approver."""
+    data = bytes(event.payload)
+    if event.type != EventType.APPROVAL_REQUESTED or b"token" not in data:
+        return data
+    try:
+        given = msgspec.json.decode(data, type=dict[str, Raw])
+    except msgspec.MsgspecError:
+        return data
+    return msgspec.json.encode({**given, "token": MASK})
 
 
 async def run_events(
@@ -102,7 +116,7 @@ async def run_events(
 
 
 async def trace_id(session: Session, run: WorkflowRun) -> str:
-    """The W3C id of a run's trace: that of its first event (``wire.md`` 12.1); empty without one."""
+    """The W3C id of a run's trace, that of its first event (``wire.md`` 12.1); or nothing."""
     parent = run.trace_parent
     if not parent:
         first = await session.stores.history.first(run.run_id)

@@ -227,6 +227,9 @@ async def test_an_approval_by_its_token_and_by_an_operator(
     await eventually(waiting)
     assert {each["token"] for each in (await api.get("/approvals")).json} == {"********"}
     token = (await session.stores.approvals.get(f"{runs[0]}.ok")).value.token  # type: ignore[union-attr]
+    events = await api.get(f"/runs/{runs[0]}/events")
+    assert b"approval.requested" in events.body
+    assert token.encode() not in events.body
     path = f"/runs/{runs[0]}/approval/ok"
     assert (await api.post(f"{path}?action=approve")).status == 400
     assert (await api.post(f"{path}?token={token}&action=maybe")).status == 400
