@@ -17,6 +17,7 @@ from dagnats.services.dlq import list_dead
 from dagnats.services.run_query import RunQuery, find_run, list_runs
 from dagnats.services.run_watch import wait_run
 from dagnats.services.session import Session
+from dagnats.tui import clipboard
 from tests.cli.runner import cli
 from tests.conftest import eventually
 from tests.services.conftest import step
@@ -78,7 +79,11 @@ async def test_a_run_is_retried_with_another_input(
         assert json.loads(bytes(new.input)) == {"n": 2, "keep": True}
 
 
-async def test_a_rerun_shows_its_plan_first(console: Any, started: Run, session: Session) -> None:
+async def test_a_rerun_shows_its_plan_first(
+    console: Any, started: Run, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[str] = []
+    monkeypatch.setattr(clipboard, "copy", lambda text, by: copied.append(text) or "a test")
     run_id = await started("w", *FAILING)
     async with console(f"run {run_id}") as ui:
         await ui.press("r", "f")
@@ -88,6 +93,9 @@ async def test_a_rerun_shows_its_plan_first(console: Any, started: Run, session:
         assert (await newest(session)).run_id == run_id
         await ui.press("r", "f")
         await ui.sees(f"same as: dagnats run rerun {run_id} --from b")
+        await ui.press("y")
+        await ui.sees("the command is copied")
+        assert copied == [f"dagnats run rerun {run_id} --from b"]
         await ui.press("enter")
         await ui.sees("this is the new run")
         new = await wait_run(session, ui.app.view.state.run_id, 10)

@@ -95,7 +95,7 @@ async def test_every_moment_of_the_past_can_be_seen(
         await ui.press("[")
         assert view.state.position == len(events) - 1
         await ui.sees("AS OF EVENT")
-        await ui.sees("not yet")
+        await ui.sees("later")
         await ui.press("(")
         assert view.state.position == 1
         for count in range(1, len(events)):

@@ -127,6 +127,8 @@ class EventList(Table[int]):
         self.cursor = max(0, min(self.cursor, len(self.rows) - 1))
         self._known = str(self.rows[self.cursor]) if self.rows else ""
         self._anchor = self.cursor
+        if place is not None and not self.top < self.cursor < self.top + self.page - 1:
+            self.top = max(0, self.cursor - self.page // 2)  # What comes before and after shows.
         self._clamp()
         self.repaint()
 
@@ -170,7 +172,7 @@ class EventList(Table[int]):
         tries = f"{self.look.glyph('tries')}{number}" if number > 1 else ""
         row.gap().add(tries, "faint" if late else "retry", width=3).gap()
         if late:
-            return row.add("not yet", "faint")
+            return row.add("later", "faint")
         detail = detail_of(event)
         if detail:
             return row.add(detail, "bad" if role == "bad" else "muted")

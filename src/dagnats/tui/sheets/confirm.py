@@ -80,7 +80,7 @@ class Confirm(Sheet[bool]):
             self.query_one(Input).focus()
 
     def keys(self) -> list[Action]:
-        """Do it, or not."""
+        """Do it, or take the command and do it elsewhere."""
         yes = Action(
             id="confirm.yes",
             keys=("enter",),
@@ -89,7 +89,19 @@ class Confirm(Sheet[bool]):
             run=self._go,
             group="Do",
         )
-        return [yes]
+        copy = Action(
+            id="confirm.copy",
+            keys=("y",),
+            label="copy command",
+            title="Copy the command that does the same",
+            run=self._copy,
+        )
+        # Where a phrase is typed, y is a letter of it.
+        return [yes, copy] if self.plan.command and not self.plan.phrase else [yes]
+
+    def _copy(self) -> None:
+        self.host.copy(self.plan.command, "the command")
+        self.tell("the command is copied")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter in the input is enter."""
