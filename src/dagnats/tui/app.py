@@ -171,7 +171,7 @@ class Console(App[int], inherit_bindings=False):
     def view(self) -> View | None:
         """The screen that is shown, once it is there."""
         view = self.navigator.view
-        return view if view is not None and view.arrived else None
+        return view if view is not None and view.arrived and view.is_whole else None
 
     def _frame(self) -> None:
         """Hand what changed to the view, once for all that happened since the last time."""

@@ -127,6 +127,11 @@ class View(Widget):
         return [pane for pane in self.query(Canvas) if pane.is_on_screen]
 
     @property
+    def is_whole(self) -> bool:
+        """Whether its panes are there: while the application ends they go before it does."""
+        return self.is_attached and bool(self.children)
+
+    @property
     def is_current(self) -> bool:
         """Whether this is the screen that is shown."""
         return bool(self.display) and self.is_attached
@@ -169,13 +174,16 @@ class View(Widget):
             session = await self.host.feed.connected()
             found = await work(session)
         except DagnatsError as error:
+            if not self.is_whole:
+                return
             self.loaded = True
             if failed is not None:
                 failed(error)
             else:
                 self.host.report(error.message, "bad")
             return
-        then(found)
+        if self.is_whole:
+            then(found)
 
     def follow(
         self,
@@ -203,6 +211,8 @@ class View(Widget):
             session = await self.host.feed.connected()
             try:
                 async for batch in batched(items(session)):
+                    if not self.is_whole:
+                        return
                     then(batch)
                 return
             except DagnatsError:

@@ -17,7 +17,7 @@ from dagnats.tui.home.panels import pulse_lines, store_lines
 from dagnats.tui.line import Line, line
 from dagnats.tui.view import Copy, View
 from dagnats.tui.widgets.table import Column, Table
-from dagnats.tui.widgets.text import Text
+from dagnats.tui.widgets.text import Make, Text
 
 FAILURES, ACTIVE = 30, 30
 """Rows of the two lists of runs at most."""
@@ -64,22 +64,24 @@ class Home(View):
         self.attention.empty = self._calm
         self.failures.empty = lambda width: [line("Nothing has failed.", "muted")]
         self.active.empty = lambda width: [line("Nothing is running.", "muted")]
-        yield Text(self._headline, focusable=False, id="headline")
+        fixed: dict[str, Make] = {
+            "headline": self._headline,
+            "pulse": self._pulse,
+            "failures-title": lambda width: [_title("NEWEST FAILURES")],
+            "active-title": lambda width: [Line(), _title(self._active_title())],
+        }
+        self.texts = {name: Text(make, focusable=False, id=name) for name, make in fixed.items()}
+        self.texts["store"] = Text(self._store, ground="surface", focusable=False, id="store")
+        yield self.texts["headline"]
         yield self.attention
-        yield Text(self._pulse, focusable=False, id="pulse")
+        yield self.texts["pulse"]
         with Horizontal(id="below"):
             with Vertical():
-                yield Text(
-                    lambda width: [_title("NEWEST FAILURES")], focusable=False, id="failures-title"
-                )
+                yield self.texts["failures-title"]
                 yield self.failures
-                yield Text(
-                    lambda width: [Line(), _title(self._active_title())],
-                    focusable=False,
-                    id="active-title",
-                )
+                yield self.texts["active-title"]
                 yield self.active
-            yield Text(self._store, ground="surface", focusable=False, id="store")
+            yield self.texts["store"]
 
     def _attention_columns(self) -> list[Column[Attention]]:
         look = self.host.look
@@ -185,8 +187,8 @@ class Home(View):
         self.failures.show([row for row in newest if _still(feed.runs, row)])
         self.active.show(self._under_way(now))
         self.loaded = feed.runs.complete and (feed.health is not None)
-        for name in ("#headline", "#pulse", "#store", "#active-title"):
-            self.query_one(name, Text).repaint()
+        for pane in self.texts.values():
+            pane.repaint()
 
     def _under_way(self, now: int) -> list[RunRow]:
         slow = [row for row, _ in longer_than_usual(self.host.feed, now)]

@@ -61,12 +61,15 @@ class Runs(View):
         """The counts, the list, what is under the cursor, and a line of hints."""
         self.table = Table(self._columns(), lambda row: row.run_id, markable=True, id="table")
         self.table.empty = self._empty
-        yield Text(self._strip, focusable=False, id="strip")
+        self.counts = Text(self._strip, focusable=False, id="strip")
+        self.hint = Text(self._hint, focusable=False, id="hint")
+        self.peek = Text(self._peek, ground="surface", id="peek")
+        yield self.counts
         with Horizontal():
             with Vertical(id="list"):
                 yield self.table
-                yield Text(self._hint, focusable=False, id="hint")
-            yield Text(self._peek, ground="surface", id="peek")
+                yield self.hint
+            yield self.peek
 
     def _columns(self) -> list[Column[RunRow]]:
         look = self.host.look
@@ -176,8 +179,8 @@ class Runs(View):
         self.loaded = self.host.feed.runs.complete
 
     def _around(self) -> None:
-        for name in ("#strip", "#hint", "#peek"):
-            self.query_one(name, Text).repaint()
+        for pane in (self.counts, self.hint, self.peek):
+            pane.repaint()
 
     def tick(self) -> None:
         """Time passes."""
@@ -210,7 +213,7 @@ class Runs(View):
         """Read the run under the cursor, once the cursor rests."""
         self._around()
         row = self.row
-        if row is None or not self.query_one("#peek").display:
+        if row is None or not self.peek.display:
             return
         wanted = f"{row.run_id} {row.state} {row.done}"
         if wanted != self._asked:
@@ -225,7 +228,7 @@ class Runs(View):
 
     def _read(self, view: RunView) -> None:
         self._seen = (view.run.run_id, view)
-        self.query_one("#peek", Text).repaint()
+        self.peek.repaint()
 
     def on_table_opened(self) -> None:
         """Go to the run."""
