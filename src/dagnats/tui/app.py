@@ -133,6 +133,7 @@ class Console(App[int], inherit_bindings=False):
     def on_mount(self) -> None:
         """Show the first screen, then connect."""
         self.feed.on_link = self._link_changed
+        self.feed.on_failure = self.fail
         self.feed.start()
         self.go(self._start)
         self.set_interval(FRAME_S, self._frame)

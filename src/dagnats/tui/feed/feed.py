@@ -59,6 +59,8 @@ class Feed:
         flows: definitions by name; ``flows_read`` says whether they have been read.
         rate: events per second.
         version: grows with every change of anything.
+        on_link, on_failure: called when the connection has changed, and when something of ours is
+            broken.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Feed:
         self.version = 0
         self._reset()
         self.on_link: Callable[[], None] = lambda: None
+        self.on_failure: Callable[[BaseException], None] = lambda error: None
         self._session: Session | None = None
         self._stack = AsyncExitStack()
         self._up = asyncio.Event()
@@ -143,7 +146,13 @@ class Feed:
         self.start()
 
     def _spawn(self, work: Awaitable[None]) -> None:
-        self._tasks.append(asyncio.ensure_future(work))
+        task = asyncio.ensure_future(work)
+        self._tasks.append(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.on_failure(error)
 
     async def _live(self) -> None:
         pause = FIRST_PAUSE_S
