@@ -44,6 +44,9 @@ async def test_groups_letters_and_the_sample(
     await bury_many(session)
     async with console("dlq", size=size, theme=theme) as ui:
         await all_there(ui, 7)
+        await ui.until(lambda: ui.app.feed.health and ui.app.feed.runs.complete)
+        await ui.pilot.pause()
+        view_of(ui).tick()
         same(ui, f"dlq-groups-{size[0]}")
         await ui.press("enter", "j", "j", "space")
         same(ui, f"dlq-letters-{size[0]}")

@@ -272,7 +272,7 @@ class Flow(Sectioned):
         """What is different between two versions."""
         pair = self._pair()
         if pair is None:
-            self.host.report("mark two versions, or choose one that has an older one", "warn")
+            self.host.report("there is one version only", "warn")
             return
         old, new = pair
         before = await self._definition(self.host.session, old)
@@ -299,8 +299,10 @@ class Flow(Sectioned):
         marked = self.past.marked()
         if len(marked) == 2:
             return marked[1], marked[0]
-        at = self.past.cursor
-        return (self.versions[at + 1], self.versions[at]) if at + 1 < len(self.versions) else None
+        if len(self.versions) < 2:
+            return None
+        at = min(self.past.cursor, len(self.versions) - 2)
+        return self.versions[at + 1], self.versions[at]
 
     async def _definition(self, session: Session, revision: Revision) -> WorkflowDef:
         return await get_revision(session, self.workflow, revision.hash)

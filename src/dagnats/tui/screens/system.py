@@ -27,6 +27,7 @@ from dagnats.tui.line import Line, line, wrapped
 from dagnats.tui.screens.sections import Section, Sectioned
 from dagnats.tui.screens.system_do import SystemDoer
 from dagnats.tui.screens.system_lines import (
+    BUCKET,
     consumer_columns,
     lock_columns,
     overview_lines,
@@ -124,12 +125,18 @@ class System(Sectioned):
             return
         self._looked = health.at
         self.load(server_facts, self._have_facts, name="facts")
-        self.entered()
+        if self.consumers:
+            self.entered()
+        else:
+            for name in ("consumers", "locks"):  # Their numbers stand in the strip.
+                self._read(name)
         self.refiltered()
 
     def entered(self) -> None:
         """Read what the section shows."""
-        name = self.section.name
+        self._read(self.section.name)
+
+    def _read(self, name: str) -> None:
         if name == "consumers":
             streams = [each.name for each in self._health_streams()]
             self.load(
@@ -173,9 +180,8 @@ class System(Sectioned):
     def refiltered(self) -> None:
         """Show what the filter accepts."""
         only = self.only
-        self.streams.show(
-            [s for s in self._health_streams() if only.accepts({"stream": s.name}, s.name)]
-        )
+        streams = [s for s in self._health_streams() if only.accepts({"stream": s.name}, s.name)]
+        self.streams.show(sorted(streams, key=lambda s: (s.name.startswith(BUCKET), s.name)))
         self.consumer_list.show(
             [
                 each

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dagnats.model.times import DAY
 from dagnats.services.health import Health, StreamHealth
 from dagnats.services.overview import Consumer, RateRow, ServerFacts
 from dagnats.services.singletons import SingletonRow
@@ -31,7 +32,7 @@ def stream_columns(glyph: Glyph) -> list[Column[StreamHealth]]:
         Column(title="BYTES", cell=lambda s: (size(s.bytes), "text"), width=9, right=True),
         Column(title="OF", cell=lambda s: _use(s, glyph), width=BAR + 5, drop=2),
         Column(title="READERS", cell=lambda s: (str(s.consumers), "muted"), width=7, right=True),
-        Column(title="KEEPS", cell=lambda s: (_kept(s), "muted"), width=7, drop=3),
+        Column(title="KEEPS", cell=lambda s: (_kept(s), "muted"), width=8, drop=3),
         Column(title="POLICY", cell=lambda s: (s.retention, "muted"), width=9, drop=4),
         Column(title="COPIES", cell=_copies, width=14, flex=1, drop=5, gap=1),
     ]
@@ -52,7 +53,10 @@ def _use(stream: StreamHealth, glyph: Glyph) -> Line:
 
 
 def _kept(stream: StreamHealth) -> str:
-    return age(stream.max_age_ns) if stream.max_age_ns else "for ever"
+    if not stream.max_age_ns:
+        return "for ever"
+    days, rest = divmod(stream.max_age_ns, DAY)
+    return f"{days}d" if days and not rest else age(stream.max_age_ns)
 
 
 def _copies(stream: StreamHealth) -> tuple[str, str]:
@@ -91,8 +95,8 @@ def lock_columns(now: Callable[[], int]) -> list[Column[SingletonRow | RateRow |
     """What holds work back."""
     return [
         Column(title="KIND", cell=_lock_kind, width=9),
-        Column(title="KEY", cell=_lock_name, width=24, flex=2),
-        Column(title="HELD", cell=lambda held: _lock_state(held, now()), width=28, flex=2, gap=1),
+        Column(title="KEY", cell=_lock_name, width=16, flex=1),
+        Column(title="HELD", cell=lambda held: _lock_state(held, now()), width=38, flex=2, gap=1),
     ]
 
 
@@ -110,7 +114,7 @@ def _lock_name(held: SingletonRow | RateRow | str) -> tuple[str, str]:
 
 def _lock_state(held: SingletonRow | RateRow | str, now: int) -> Line:
     if isinstance(held, str):
-        return Line().add("starts nothing until it is resumed", "warn")
+        return Line().add("nothing starts until it is resumed", "warn")
     if isinstance(held, SingletonRow):
         row = Line().add("by run ", "muted")
         return row.add(held.run_id[:8], "accent", link=f"go:run {held.run_id}")

@@ -231,7 +231,7 @@ class Form(Sheet[Filled]):
         if self._offers_raw:
             edit = Action(
                 id="form.raw",
-                keys=("ctrl+e",),
+                keys=("ctrl+o",),
                 label="as JSON",
                 title="Go on in the JSON editor",
                 run=self._raw,
