@@ -277,7 +277,7 @@ class Bucket(Generic[T]):
             keys.add(subject[len(self._prefix) :])
 
         async def so_far() -> set[str]:
-            await self._bus.nc.flush()  # Everything sent to us before the answer has arrived.
+            await self._flush()  # Everything sent to us before the answer has arrived.
             # What was on its way into the stream when we began to listen was never sent to us.
             async for stored in walk(self._bus, self._stream, self._prefix + pattern, mark):
                 keys.add(stored.subject[len(self._prefix) :])
@@ -285,12 +285,18 @@ class Bucket(Generic[T]):
 
         subscription = await self._bus.nc.open_lane(self._prefix + pattern, arrived)
         try:
-            await self._bus.nc.flush()
+            await self._flush()
             mark = int((await self._bus.api(f"STREAM.INFO.{self._stream}"))["state"]["last_seq"])
             yield so_far
         finally:
             await subscription.unsubscribe()
             self._bus.nc.close_lane(subscription)
+
+    async def _flush(self) -> None:
+        try:
+            await self._bus.nc.flush(timeout=5)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise UnreachableError(f"no answer from NATS: {error or 'timed out'}") from None
 
     async def newest(self) -> AsyncIterator[Entry[T]]:
         """Every readable live entry, last written first; stop reading whenever you have enough.

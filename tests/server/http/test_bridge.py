@@ -103,7 +103,7 @@ async def test_many_at_once_and_none_twice(api: Client, workflow: Register) -> N
 
 
 async def test_failures_of_every_kind(api: Client, workflow: Register) -> None:
-    retry = {"max_attempts": 1, "backoff": "fixed", "initial_delay": 1_000_000}
+    retry = {"max_attempts": 1, "strategy": "fixed", "initial_delay": 1_000_000}
     await workflow("f", step("a", task="x", retry=retry))
     run_id = await start(api, "f", {})
     [task] = await poll(api, "x")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 from dagnats.server.embedded import EmbeddedServer
 from tests.server.http.client import Client
@@ -29,6 +31,21 @@ ASKED = (
 
 async def test_requests_while_nats_is_away(api: Client, nats_server: EmbeddedServer) -> None:
     await nats_server.stop()
+    await refused(api)
+    health = await api.get("/health")
+    assert (health.status, health.body) == (503, b"NATS not connected\n")
+
+
+async def test_requests_while_nats_hangs(api: Client, nats_server: EmbeddedServer) -> None:
+    os.kill(nats_server.pid, signal.SIGSTOP)
+    try:
+        await refused(api)
+        assert (await api.get("/health")).status == 503
+    finally:
+        os.kill(nats_server.pid, signal.SIGCONT)
+
+
+async def refused(api: Client) -> None:
     asked = [api(method, path, body) for method, path, body in ASKED]
     answers = await asyncio.gather(*asked)
     wrong = [
@@ -37,5 +54,3 @@ async def test_requests_while_nats_is_away(api: Client, nats_server: EmbeddedSer
         if answer.status != 503
     ]
     assert wrong == []
-    health = await api.get("/health")
-    assert (health.status, health.body) == (503, b"NATS not connected\n")

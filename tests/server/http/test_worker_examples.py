@@ -19,6 +19,7 @@ from dagnats.server.http.room import HttpRoom
 from dagnats.server.rooms import Context
 from dagnats.server.settings import Settings
 from dagnats.services.session import Session
+from dagnats.services.workflow_files import validate_file
 from tests.conftest import eventually
 from tests.server.http.client import Client
 from tests.services.conftest import Register, step
@@ -172,3 +173,8 @@ async def test_a_killed_worker_is_replaced(
     await kill(first)
     await launch(kind, "long")
     assert await server.outputs(run_id) == {"a": {"slept": True}}
+
+
+@pytest.mark.parametrize("kind", NEEDS)
+def test_their_workflows_are_valid(kind: str) -> None:
+    validate_file(str(EXAMPLES / f"http-worker-{kind}" / "workflow.json"))
