@@ -214,3 +214,24 @@ async def test_an_engine_that_was_fenced_off_by_one_that_died_goes_on_under_a_ne
     assert second > first
     state = stores.engine_state.message("tasks.x", b"{}")
     await stores.publisher.publish_all(Fence(second).sealed([state]))
+
+
+async def test_a_snapshot_that_nobody_can_read_is_made_anew(stores: Stores) -> None:
+    """F14: what is broken in the cache is in the log."""
+    engine = Engine(stores)
+    task = asyncio.create_task(engine.run())
+    await engine.ready()
+    run_id = await start(stores, flow(step("a", task="nobody"), step("b", task="nobody")))
+    await _signal_step(stores, run_id, "a")
+
+    async def completed(step_id: str) -> bool:
+        snapshot, _ = await stores.runs.latest(f"run.{run_id}")
+        return snapshot is not None and snapshot.steps[step_id].status == "completed"
+
+    await eventually(lambda: completed("a"))
+    await stores.publisher.publish(Outgoing(f"$KV.workflow_runs.run.{run_id}", b"{broken"))
+    await _signal_step(stores, run_id, "b")
+    await eventually(lambda: completed("b"))
+    assert (await ended(stores, run_id)).status == "completed"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

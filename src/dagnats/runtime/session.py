@@ -239,14 +239,13 @@ class Session:
 
     async def _load(self, deliveries: list[Delivery]) -> None:
         """Bring the runs of a batch into memory."""
-        missing = {
-            run_id
-            for delivery in deliveries
-            if (run_id := delivery.subject.partition(".")[2]) not in self._runs
-            and run_id not in self._ended
-        }
+        missing: dict[str, int] = {}
+        for delivery in deliveries:
+            run_id = delivery.subject.partition(".")[2]
+            if run_id not in self._runs and run_id not in self._ended:
+                missing.setdefault(run_id, delivery.stream_seq)
         if missing:
-            for snapshot in await self._snapshots.load(missing):
+            for snapshot in await self._snapshots.load(missing, self._machine.env.secret):
                 await self._admit(snapshot)
 
     async def _admit(self, snapshot: WorkflowRun) -> None:

@@ -6,14 +6,22 @@ refused and starts over from what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Mapping
 
+from dagnats.engine.fold import fold
 from dagnats.engine.run import Run
+from dagnats.errors import InvalidError
+from dagnats.model.codec import decode
+from dagnats.model.event import StartPayload
 from dagnats.model.run import WorkflowRun
+from dagnats.model.workflow import WorkflowDef
 from dagnats.runtime.messages import event_message
 from dagnats.runtime.oversize import HEADER_ROOM, overflow, without_outputs
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.stores import Stores
+
+log = logging.getLogger("dagnats.engine")
 
 
 class Snapshots:
@@ -28,12 +36,45 @@ class Snapshots:
         self._revisions: dict[str, int] = {}
         self._pinned: set[str] = set()
 
-    async def load(self, run_ids: Collection[str]) -> list[WorkflowRun]:
-        """What is stored of these runs."""
-        found = await self._stores.runs.latest_many([f"run.{run_id}" for run_id in run_ids])
-        for key, (_, revision) in found.items():
-            self._revisions[key.removeprefix("run.")] = revision
-        return [snapshot for snapshot, _ in found.values() if snapshot is not None]
+    async def load(self, wanted: Mapping[str, int], secret: bytes) -> list[WorkflowRun]:
+        """What is stored of runs; what nobody can read is made anew from the history.
+
+        Args:
+            wanted: run ids, each with the sequence of the first event that is to be applied.
+            secret: see :class:`dagnats.engine.fold.Fold`.
+        """
+        before = self._stores.runs.unreadable
+        found = await self._stores.runs.latest_many([f"run.{run_id}" for run_id in wanted])
+        snapshots: list[WorkflowRun] = []
+        for key, (stored, revision) in found.items():
+            run_id, snapshot = key.removeprefix("run."), stored
+            self._revisions[run_id] = revision
+            if snapshot is None and self._stores.runs.unreadable != before:
+                snapshot = await self._rebuilt(run_id, wanted[run_id], secret)
+            if snapshot is not None:
+                snapshots.append(snapshot)
+        return snapshots
+
+    async def _rebuilt(self, run_id: str, until: int, secret: bytes) -> WorkflowRun | None:
+        try:
+            await self._stores.runs.get(f"run.{run_id}")
+        except InvalidError as error:
+            log.error("snapshot of run %s: %s; it is made anew from its history", run_id, error)
+        else:
+            return None  # Deleted: so it shall be.
+        events = await self._stores.history.read(run_id)
+        applied = [stored.seq for stored in events if stored.seq < until]
+        if not applied:
+            return None
+        try:
+            start = decode(bytes(events[0].event.payload), StartPayload)
+            definition = decode(bytes(start.workflow_def), WorkflowDef)
+            snapshot = fold(definition, events, applied[-1], secret)
+        except InvalidError as error:
+            log.error("run %s is lost: %s", run_id, error)
+            return None
+        snapshot.applied_seq = applied[-1]
+        return snapshot
 
     def pin(self, run: Run) -> list[Outgoing]:
         """The message that keeps the definition a run is pinned to, once per definition."""
