@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import logging
 import signal
 import sys
 import threading
@@ -30,6 +31,8 @@ def execute(word: str, args: list[str]) -> int:
     """Run ``dagnats WORD ARGS`` and return its exit code."""
     state = begin()
     _tolerant_streams()
+    # It warns of how TLS connections end, which is nothing a user can act upon.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
         _check_text(args)
         return _invoke(word, args, state)

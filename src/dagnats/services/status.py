@@ -22,9 +22,9 @@ from dagnats.services.infos import (
     stream_infos,
     subject_counts,
 )
-from dagnats.services.run_query import RunQuery, created_ns, scan_runs
+from dagnats.services.run_query import RUN_PREFIX, created_ns
 from dagnats.services.session import Session
-from dagnats.services.tolerant import api_or_none
+from dagnats.services.tolerant import api_or_none, entries_of
 from dagnats.services.workers import cancelled_tasks_skipped
 
 SERVER_KEY = "server"
@@ -174,7 +174,8 @@ async def _runs(session: Session) -> tuple[Counter[str], list[WorkflowRow]]:
     counts: Counter[str] = Counter()
     by_workflow: dict[str, Counter[str]] = {}
     last: dict[str, tuple[int, str]] = {}
-    async for run in scan_runs(session, RunQuery(limit=None)):
+    async for entry in entries_of(session.stores.runs, f"{RUN_PREFIX}>"):
+        run = entry.value
         counts[run.status] += 1
         by_workflow.setdefault(run.workflow_id, Counter())[run.status] += 1
         last[run.workflow_id] = max(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from dagnats.errors import UnreachableError
+from dagnats.wire import logins
 from dagnats.wire.errors import ApiError, MissingError
 
 # nats-py loads aiohttp for websockets when it is there: 200 ms of start-up for nothing.
@@ -128,7 +128,7 @@ class Bus:
         error = answer.get("error")
         if error is not None:
             text = f"{name}: {error.get('description', error)}"
-            raise MissingError(text) if error.get("code") == NOT_FOUND else ApiError(text)
+            raise _missing(name, text) if error.get("code") == NOT_FOUND else ApiError(text)
         return answer
 
     async def publish(
@@ -156,6 +156,11 @@ async def connect(options: ConnectOptions) -> Bus:
     Raises:
         UnreachableError: there is no server, or it refused the credentials.
     """
+    context = logins.tls_context(options.tls_ca, options.tls_cert, options.tls_key)
+    if options.creds:
+        logins.check_creds(options.creds)
+    if options.nkey_seed:
+        logins.check_nkey(options.nkey_seed)
     nc = LaneClient()
     bus = Bus(nc, options)
 
@@ -191,7 +196,7 @@ async def connect(options: ConnectOptions) -> Bus:
                 connect_timeout=options.timeout_s,  # pyright: ignore[reportArgumentType]
                 allow_reconnect=options.reconnect,
                 max_reconnect_attempts=1,
-                tls=_tls(options),
+                tls=context,
                 reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType]
                 reconnected_cb=reconnected,
                 disconnected_cb=disconnected,
@@ -200,7 +205,8 @@ async def connect(options: ConnectOptions) -> Bus:
                 **_login(options),
             )
     except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
-        await nc.close()
+        with contextlib.suppress(AssertionError):  # It may not have got as far as a connection.
+            await nc.close()
         reason = _reason([str(error), *told])
         raise UnreachableError(
             f"cannot connect to NATS at {without_secrets(options.url)}{reason}",
@@ -218,6 +224,15 @@ def _reason(texts: list[str]) -> str:
     return f" ({found[0][:200]})" if found else ""
 
 
+def _missing(call: str, text: str) -> MissingError:
+    """What is not there, in the words of a person who looks at a server without our streams."""
+    stream = call.removeprefix("STREAM.INFO.")
+    if stream == call:
+        return MissingError(text)
+    kind, name = ("bucket", stream[3:]) if stream.startswith("KV_") else ("stream", stream)
+    return MissingError(f"{kind} {name} is not provisioned", "run 'dagnats serve'")
+
+
 def _login(options: ConnectOptions) -> dict[str, Any]:
     given = {
         "user_credentials": options.creds,
@@ -227,15 +242,6 @@ def _login(options: ConnectOptions) -> dict[str, Any]:
         "token": options.token,
     }
     return {key: value for key, value in given.items() if value}
-
-
-def _tls(options: ConnectOptions) -> ssl.SSLContext | None:
-    if not (options.tls_ca or options.tls_cert):
-        return None
-    context = ssl.create_default_context(cafile=options.tls_ca or None)
-    if options.tls_cert:
-        context.load_cert_chain(options.tls_cert, options.tls_key or None)
-    return context
 
 
 def without_secrets(url: str) -> str:
