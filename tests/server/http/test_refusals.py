@@ -107,6 +107,13 @@ async def test_pages_of_other_sites_get_nothing_done(api: Client) -> None:
     assert null.status == 403
     rebound = await api.get("/runs", headers={"Host": "evil.example:8080"})
     assert rebound.status == 421
+    tunnel = await api.post("/hooks/x", headers={"Host": "me.tunnel.example"})
+    assert tunnel.status == 404  # and not 421: there is no such hook
+    assert (
+        await api.post(
+            "/hooks/x", headers={"Host": "evil.example", "Origin": "http://evil.example"}
+        )
+    ).status == 421
     own = await api.get("/runs", headers={"Origin": f"http://127.0.0.1:{api.port}"})
     assert own.status == 200
 
