@@ -7,6 +7,8 @@ from itertools import chain
 
 from dagnats.errors import DagnatsError, InvalidError
 from dagnats.model.codec import decode
+from dagnats.model.event import EventType
+from dagnats.model.times import MILLISECOND
 from dagnats.runtime.lease import Lease
 from dagnats.runtime.messages import event_message
 from dagnats.runtime.timers import TimerBody
@@ -15,6 +17,15 @@ from dagnats.wire import delayed
 from dagnats.wire.publisher import Outgoing
 from dagnats.wire.puller import Delivery, Puller
 from dagnats.wire.stores import Stores
+
+LOOK_NS = 50 * MILLISECOND
+LOOKS = 40
+"""How often, and how many times, the timeout of a wait looks whether events are still on the way.
+
+After an outage both come at once; whichever is stored first decides what the wait saw.
+"""
+
+_ENDS_WAIT = f'"type":"{EventType.WAIT_TIMEOUT.value}"'.encode()
 
 
 class Causes:
@@ -27,6 +38,7 @@ class Causes:
     """
 
     def __init__(self, stores: Stores, lease: Lease, waiters: Waiters) -> None:
+        self._bus = stores.bus
         self._publisher = stores.publisher
         self._lease = lease
         self._waiters = waiters
@@ -42,7 +54,21 @@ class Causes:
                     delivery.nak(left)
                 else:
                     fired.append(delivery)
-            await self._pass_on([_fired(delivery) for delivery in fired], fired)
+            plain = [each for each in fired if not _ends_wait(each)]
+            await self._pass_on([_fired(each) for each in plain], plain)
+            await self._end_waits([each for each in fired if _ends_wait(each)])
+
+    async def _end_waits(self, fired: list[Delivery]) -> None:
+        """Let waits time out, but not before what was published in time has been looked at."""
+        if not fired:
+            return
+        info = await self._bus.api("CONSUMER.INFO.EVENTS.event-correlator")
+        behind = info["num_pending"] or info["num_ack_pending"]
+        late = [each for each in fired if behind and each.delivered <= LOOKS]
+        for delivery in late:
+            delivery.nak(LOOK_NS)
+        ended = [each for each in fired if each not in late]
+        await self._pass_on([_fired(each) for each in ended], ended)
 
     async def correlate(self, puller: Puller) -> None:
         """Work until cancelled."""
@@ -70,6 +96,10 @@ class Causes:
             raise
         for delivery in sources:
             delivery.ack()
+
+
+def _ends_wait(delivery: Delivery) -> bool:
+    return _ENDS_WAIT in delivery.data[:100]
 
 
 def _fired(delivery: Delivery) -> list[Outgoing]:

@@ -28,6 +28,9 @@ STREAM = "SLEEP_TIMERS"
 SOON = 2 * SECOND
 """Timers due within this are fired from memory: the server's tick is 250 ms."""
 
+PATIENT = frozenset({"wait"})
+"""Timers that are never fired from memory: a wait's timeout comes after the events before it."""
+
 _Key = tuple[str, str, str]
 
 
@@ -80,7 +83,7 @@ class Timers:
         self._drop(key)
         timer = _Timer(effect)
         delay = effect.due - time.time_ns()
-        if delay <= SOON:
+        if delay <= SOON and effect.kind not in PATIENT:
             loop = asyncio.get_running_loop()
             timer.handle = loop.call_later(max(0.0, delay / SECOND), self._due, key)
         self._timers[key] = self._unwritten[key] = timer
