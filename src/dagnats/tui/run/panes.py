@@ -18,7 +18,7 @@ LOWER = 7
 WIDE, HUGE = 100, 160
 """From which widths on two panes lie beside each other, and the inspector beside everything."""
 
-SIDE_SHARE = 0.42
+SIDE_SHARE = 0.38
 """Share of a huge terminal's width that the inspector takes."""
 
 

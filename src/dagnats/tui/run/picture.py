@@ -36,7 +36,7 @@ def _layout(state: RunState, width: int, lanes: int, longest: int, note: int) ->
     return Layout(lanes, rail, name, EDGE + rail + name + 1, max(8, bars), took, extra, note)
 
 
-_SIZES = ((150, (10, 28, 18)), (90, (7, 20, 16)), (0, (4, 14, 0)))
+_SIZES = ((150, (10, 28, 18)), (110, (7, 20, 16)), (90, (7, 18, 0)), (0, (4, 14, 0)))
 """From a width on: lanes of the rail, and columns of names and notes at most."""
 
 

@@ -113,13 +113,11 @@ class Tracks:
     """The tracks of a run's steps; grows with its events.
 
     Attributes:
-        ends: the numbers of the events that ended the run, or opened it again.
         failures: the numbers of the events that tell of a failure.
     """
 
     def __init__(self) -> None:
         self.steps: dict[str, Track] = {}
-        self.ends: list[int] = []
         self.failures: list[int] = []
         self.count = 0
         self._open: dict[str, Track] = {}
@@ -133,10 +131,8 @@ class Tracks:
         if kind in _FAILURES:
             self.failures.append(self.count)
         if kind in _RUN_ENDS:
-            self.ends.append(self.count)
             self._close(mark)
         elif kind == EventType.WORKFLOW_REOPENED:
-            self.ends.append(self.count)
             self._reopened = mark
         elif event.step_id and (handler := _HANDLERS.get(kind)):
             track = self.track(event.step_id)
