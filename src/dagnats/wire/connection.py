@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -155,12 +156,9 @@ async def connect(options: ConnectOptions) -> Bus:
 
     Raises:
         UnreachableError: there is no server, or it refused the credentials.
+        InvalidError: a file of the login cannot be used.
     """
-    context = logins.tls_context(options.tls_ca, options.tls_cert, options.tls_key)
-    if options.creds:
-        logins.check_creds(options.creds)
-    if options.nkey_seed:
-        logins.check_nkey(options.nkey_seed)
+    context = _checked(options)
     nc = LaneClient()
     bus = Bus(nc, options)
 
@@ -183,8 +181,10 @@ async def connect(options: ConnectOptions) -> Bus:
             bus.publisher.refuse(refused[1])
         if len(told) < TOLD:
             told.append(str(error))
+        if starting and len(servers) == 1 and isinstance(error, ssl.SSLError):
+            limit.reschedule(0)  # Another try would end in the same way.
 
-    servers = options.url.split(",")
+    servers, starting = options.url.split(","), True
     # Over TLS the client tries a server with a bad certificate for ever, and does not count.
     limit = asyncio.timeout((options.timeout_s + 0.5) * (len(servers) + 1))
     try:
@@ -204,6 +204,7 @@ async def connect(options: ConnectOptions) -> Bus:
                 pending_size=64 * 1024 * 1024,
                 **_login(options),
             )
+            starting = False
     except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
         with contextlib.suppress(AssertionError):  # It may not have got as far as a connection.
             await nc.close()
@@ -216,6 +217,15 @@ async def connect(options: ConnectOptions) -> Bus:
         # Only now: a first connection that is retried for ever would never say what is wrong.
         nc.options["max_reconnect_attempts"] = -1
     return bus
+
+
+def _checked(options: ConnectOptions) -> ssl.SSLContext | None:
+    """The TLS settings; refuses files that cannot be used."""
+    if options.creds:
+        logins.check_creds(options.creds)
+    if options.nkey_seed:
+        logins.check_nkey(options.nkey_seed)
+    return logins.tls_context(options.tls_ca, options.tls_cert, options.tls_key)
 
 
 def _reason(texts: list[str]) -> str:
