@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from dagnats.engine.effects import AddWaiter
 from dagnats.errors import ConflictError
 from dagnats.model.codec import decode
-from dagnats.model.records import EngineEpoch, EngineMember
+from dagnats.model.records import EngineEpoch, EngineMember, EventWaiter
 from dagnats.model.run import WorkflowRun
 from dagnats.model.times import MILLISECOND, SECOND
 from dagnats.runtime import lease as leases
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.identity import is_gone, this_engine
 from dagnats.runtime.lease import EPOCH, LEASE, Fence, Lease, LeaseLostError
+from dagnats.runtime.waiters import Waiters
 from dagnats.server.embedded import EmbeddedServer
 from dagnats.wire.connection import ConnectOptions, connect
 from dagnats.wire.publisher import Outgoing, PublishError
@@ -235,3 +237,14 @@ async def test_a_snapshot_that_nobody_can_read_is_made_anew(stores: Stores) -> N
     assert (await ended(stores, run_id)).status == "completed"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_wait_remembers_across_engines_when_it_began(stores: Stores) -> None:
+    """What the next engine is given again must not meet a wait that began later."""
+    waiter = EventWaiter(run_id="r", step_id="s", event_type="e")
+    await stores.publisher.publish(Waiters(stores).add(AddWaiter(waiter, 1000)))
+    await stores.publisher.publish(Outgoing("$KV.event_waiters.fenced.1", b"{}"))
+    later = Waiters(stores)
+    await later.load()
+    assert later.matched("e", b"{}", 1, 999) == []
+    assert len(later.matched("e", b"{}", 2, 1000)) == 1

@@ -27,7 +27,7 @@ from tests.runtime.test_engine import RawWorker, start
 RETRY = {"max_attempts": 5, "initial_delay": 100 * MILLISECOND}
 DEFINITION = flow(
     step("a", task="t", retry=RETRY, timeout=60 * SECOND),
-    step("nap", "a", type="sleep", config={"duration": 2500 * MILLISECOND}),
+    step("nap", "a", type="sleep", config={"duration": 2100 * MILLISECOND}),
     step("b", "nap", task="t", retry=RETRY),
     name="frozen",
     concurrency={"max_runs": 40},
@@ -104,7 +104,7 @@ async def test_late_writes_of_a_frozen_engine_undo_nothing(
     tasks = [asyncio.create_task(engine.run()) for engine in engines]
     tasks.append(asyncio.create_task(RawWorker(stores, "t", _handler).run()))
     runs: list[str] = []
-    for _ in range(8):
+    for _ in range(5):
         runs += [await start(stores, DEFINITION) for _ in range(15)]
         await asyncio.sleep(chance.uniform(0.01, 0.2))
         active = [place for place in range(2) if engines[place].active]

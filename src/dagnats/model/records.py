@@ -37,8 +37,8 @@ class EventWaiter(Wire):
     event_type: str = always("")
     match: ResolvedMatch = field(default_factory=ResolvedMatch)
     action: str = always("complete")
-    since_seq: int = 0
-    """Events of stream EVENTS with a sequence up to this one came before the wait began."""
+    since_ns: int = 0
+    """When the wait began, ns since 1970: events from before do not count."""
     expires_at: str = ""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from msgspec.structs import replace
+
 from dagnats.engine.effects import AddWaiter, DropWaiters
 from dagnats.engine.waits import fits, match_event
 from dagnats.errors import InvalidError
@@ -25,23 +27,23 @@ class Waiters:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._by_type: dict[str, dict[_Key, tuple[EventWaiter, int]]] = {}
+        self._by_type: dict[str, dict[_Key, EventWaiter]] = {}
         self._of_run: dict[str, dict[_Key, str]] = {}
 
     async def load(self) -> None:
         """Read the waiters that an earlier engine left."""
         async for entry in self._stores.waiters.scan("*.*.>"):
-            self._remember(entry.value, 0)
+            self._remember(entry.value)
 
-    def _remember(self, waiter: EventWaiter, since: int) -> None:
+    def _remember(self, waiter: EventWaiter) -> None:
         key = (waiter.run_id, waiter.step_id)
-        self._by_type.setdefault(waiter.event_type, {})[key] = (waiter, since)
+        self._by_type.setdefault(waiter.event_type, {})[key] = waiter
         self._of_run.setdefault(waiter.run_id, {})[key] = waiter.event_type
 
     def add(self, effect: AddWaiter) -> Outgoing:
         """Remember a waiter; the message that keeps it."""
-        waiter = effect.waiter
-        self._remember(waiter, effect.since)
+        waiter = replace(effect.waiter, since_ns=effect.since)
+        self._remember(waiter)
         key = f"{waiter.event_type}.{waiter.run_id}.{waiter.step_id}"
         return self._stores.waiters.message(key, waiter)
 
@@ -76,8 +78,8 @@ class Waiters:
             return []
         return [
             self._matched(waiter, body, seq, moment)
-            for waiter, since in waiting.values()
-            if moment >= since and fits(waiter, data, moment)
+            for waiter in waiting.values()
+            if moment >= waiter.since_ns and fits(waiter, data, moment)
         ]
 
     async def missed(self, effect: AddWaiter) -> list[Outgoing]:
