@@ -194,6 +194,24 @@ async def test_filtering_events(console: Any, started: Run) -> None:
         await ui.until(lambda: len(events.rows) > 6)
 
 
+async def test_escape_leaves_what_was_entered_last(console: Any, started: Run) -> None:
+    run_id = await started("w", *FAILING)
+    async with console("runs") as ui:
+        ui.app.go(f"run {run_id} at:3")
+        await ui.sees("AS OF EVENT 3")
+        view = ui.app.view
+        await ui.press("z", "f")
+        assert (view.zoomed, bool(view.events.step)) == ("picture", True)
+        await ui.press("escape")
+        assert (view.zoomed, view.events.step) == ("picture", "")
+        await ui.press("escape")
+        assert (view.zoomed, view.state.position) == ("", 3)
+        await ui.press("escape")
+        assert view.state.live
+        await ui.press("escape")
+        await ui.until(lambda: ui.app.view.address().kind == "runs")
+
+
 async def test_maps_and_fans_open(console: Any, started: Run, workflow: Register) -> None:
     names = [f"w{at}" for at in range(12)]
     fan = [step(name, "a") for name in names]

@@ -85,6 +85,10 @@ def _second(state: RunState, look: Look, width: int) -> Line:
         tries = sum(step.attempts > 1 for step in run.steps.values())
         if tries:
             row.add(f", {tries} needed more than one try", "retry")
+        path = state.critical()
+        if len(path) > 1:
+            row.gap(3).add(f"{look.glyph('critical')} ", "accent dim")
+            row.add(f" {look.glyph('arrow')} ".join(path), "muted")
         return row
     if is_terminal(run.status):
         glyph, role = look.status(run.status)

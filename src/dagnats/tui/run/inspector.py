@@ -170,7 +170,8 @@ class Inspector(Table[Item]):
     def search(self, text: str) -> None:
         """Find text in the document."""
         if self.doc is not None:
-            self.hits = self.doc.search(text) if text else None
+            found = self.doc.search(text)
+            self.hits = found if text else None
             self.next_hit(1)
 
     def next_hit(self, step: int) -> None:

@@ -16,9 +16,25 @@ if TYPE_CHECKING:
 
 def run_actions(screen: RunScreen) -> list[Action]:
     """Everything, in the order in which the footer shows it."""
+    leave = _leave(screen)
     if not screen.state.live:
-        return [*_travel(screen), *change_actions(screen), *_looking(screen)]
-    return [*change_actions(screen), *_looking(screen), *_travel(screen)]
+        return [*leave, *_travel(screen), *change_actions(screen), *_looking(screen)]
+    return [*leave, *change_actions(screen), *_looking(screen), *_travel(screen)]
+
+
+def _leave(screen: RunScreen) -> list[Action]:
+    """Escape leaves what was entered last: a search, a filter, the zoom, the past."""
+    ways: list[tuple[bool, str, Callable[[], object]]] = [
+        (screen.inspector.hits is not None, "search", lambda: screen.search("")),
+        (bool(screen.events.text or screen.events.step), "filter", screen.show_all),
+        (bool(screen.zoomed), "zoom", screen.zoom),
+        (not screen.state.live, "past", lambda: screen.travel(None)),
+    ]
+    for entered, what, run in ways:
+        if entered:
+            title = f"Leave the {what}"
+            return [Action(id="run.leave", keys=("escape",), title=title, run=run, group="Go")]
+    return []
 
 
 def _prefix() -> None:

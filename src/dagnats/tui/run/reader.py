@@ -9,7 +9,8 @@ from dagnats.engine.fold import Recorded
 from dagnats.errors import DagnatsError
 from dagnats.model.records import LogRecord
 from dagnats.model.run import RunStatus
-from dagnats.services.logs import LogQuery, tail_logs
+from dagnats.model.times import read_time
+from dagnats.services.logs import LogQuery, search_logs
 from dagnats.services.run_baseline import Baseline, baseline
 from dagnats.services.run_query import RunView, appearing_run, definition_of
 from dagnats.services.run_watch import follow_history
@@ -195,5 +196,7 @@ class Reader:
 
     def logs(self, then: Callable[[list[LogRecord]], None]) -> None:
         """Read what was logged about the run."""
-        query = LogQuery(run=self._state.run_id)
-        self._view.load(lambda session: tail_logs(session, query, LOGGED), then, name="logs")
+        run = self._state.view.run if self._state.view else None
+        since = read_time(run.created_at) if run else None
+        query = LogQuery(run=self._state.run_id, since=since)
+        self._view.load(lambda session: search_logs(session, query, LOGGED), then, name="logs")

@@ -32,6 +32,9 @@ from dagnats.tui.widgets.canvas import Canvas
 from dagnats.tui.widgets.table import Table
 from dagnats.tui.widgets.text import Text
 
+LOGS_EVERY_S = 3
+"""Seconds after which the log of a run that goes on is read again while it is shown."""
+
 FULL_ID = 32
 """Characters of an id that need not be looked up."""
 
@@ -58,6 +61,7 @@ class RunScreen(View):
         self._step = ""
         self._at: int | None = None
         self._placed = False
+        self._seconds = 0
         self._boxes: Mapping[str, Box] = {}
 
     # --- panes ---------------------------------------------------------------------------------
@@ -184,6 +188,14 @@ class RunScreen(View):
 
     # --- what changes --------------------------------------------------------------------------
 
+    def tick(self) -> None:
+        """A second has passed; every few, what was logged meanwhile is read."""
+        super().tick()
+        self._seconds += 1
+        live = self.reader is not None and not self.state.ended
+        if live and self.inspector.tab == "logs" and self._seconds % LOGS_EVERY_S == 0:
+            self._read_logs(again=True)
+
     def flush(self) -> None:
         """The feed has changed."""
         if self.reader is not None:
@@ -192,11 +204,20 @@ class RunScreen(View):
     def filter(self, text: str) -> None:
         """Find text in the document if that pane has the focus, else among the events."""
         if self.pane == "inspector" and self.inspector.doc is not None:
-            self.inspector.search(text)
-            self.facts.repaint()
+            self.search(text)
         else:
             self.events.only(text, self.events.step)
         self.changed()
+
+    def search(self, text: str) -> None:
+        """Find text in the document."""
+        self.inspector.search(text)
+        self.facts.repaint()
+
+    def show_all(self) -> None:
+        """Show the events of all steps, whatever they say."""
+        self.events.only()
+        self.repaint_all()
 
     def _changed(self) -> None:
         """Something was read."""
@@ -320,8 +341,9 @@ class RunScreen(View):
         self.lay_out()
         self.repaint_all()
 
-    def _read_logs(self) -> None:
-        if self.inspector.tab == "logs" and self.inspector.logs is None and self.reader is not None:
+    def _read_logs(self, *, again: bool = False) -> None:
+        wanted = self.inspector.tab == "logs" and (again or self.inspector.logs is None)
+        if wanted and self.reader is not None:
             self.reader.logs(self._logged)
 
     def _logged(self, records: list[LogRecord]) -> None:

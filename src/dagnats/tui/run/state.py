@@ -218,6 +218,10 @@ class RunState:
     def _known_rows(self) -> list[Row]:
         return self._rows[1] if self._rows is not None else []
 
+    def critical(self) -> list[str]:
+        """The names of the rows on the critical path, as far as rows were built."""
+        return [row.name for row in self._known_rows() if row.critical and not row.under]
+
     def usual(self, step_id: str) -> Usual | None:
         """How long a step, or with ``""`` the run, usually takes."""
         if self.baseline is None:
