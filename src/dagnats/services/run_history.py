@@ -19,8 +19,8 @@ SPACING = 64
 """Events between two saved states at first. Applying one takes some 20 µs, so any moment is a
 millisecond or two away."""
 
-MAX_SAVED = 64
-"""Saved states kept: when there are more, every second is dropped."""
+MAX_SAVED, MAX_SAVED_BYTES = 64, 32 << 20
+"""Saved states kept, and bytes of them: when there are more, every second is dropped."""
 
 
 class _Timed(Struct, frozen=True):
@@ -112,7 +112,8 @@ class RunHistory:
     def _save(self) -> None:
         assert self._fold is not None
         self._saved.setdefault(self._at, self._fold.save())
-        if len(self._saved) > MAX_SAVED:
+        size = sum(len(state) for state in self._saved.values())
+        if len(self._saved) > MAX_SAVED or size > MAX_SAVED_BYTES:
             self._spacing *= 2
             kept = self._saved.items()
             self._saved = {place: state for place, state in kept if place % self._spacing == 0}

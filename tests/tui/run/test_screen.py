@@ -10,6 +10,7 @@ from dagnats.model.times import SECOND
 from dagnats.services.run_events import run_at, run_events
 from dagnats.services.run_query import find_run
 from dagnats.services.run_steps import approve, override_step
+from dagnats.services.run_watch import wait_run
 from dagnats.services.run_why import why
 from dagnats.services.session import Session
 from dagnats.tui import clipboard
@@ -354,3 +355,24 @@ async def test_no_text_of_a_stranger_is_acted_upon(
             text = "\n".join(ui.screen())
             assert not any(ord(char) < 32 and char != "\n" for char in text)
             assert not any(char in text for char in "\x9b\u202e\x7f")
+
+
+async def test_a_hidden_run_is_not_followed_and_catches_up(
+    console: Any, started: Run, session: Session
+) -> None:
+    run_id = await started("w", step("a"), ASK, step("z", "ask"), end=False)
+    await waits(session, run_id, "ask")
+    async with console(f"run {run_id}") as ui:
+        view = ui.app.view
+        await ui.until(lambda: view.state.total >= 5)
+        await ui.press("2")
+        await ui.until(lambda: "events" not in view._tasks)
+        await approve(session, run_id, "ask")
+        await wait_run(session, run_id, 10)
+        known = view.state.total
+        await ui.press("backspace")
+        await ui.sees("completed   w v1")
+        await ui.until(lambda: view.state.total > known)
+        assert [event.seq for event in view.state.history.events] == [
+            event.seq for event in await run_events(session, run_id)
+        ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dagnats.model.run import RunStatus, StepStatus, is_terminal
 from dagnats.model.times import read_time
+from dagnats.services.address import Address, format_address
 from dagnats.tui.format import clock, date, plural, span
 from dagnats.tui.line import Line
 from dagnats.tui.run.model import shown_status
@@ -12,6 +13,11 @@ from dagnats.tui.theme import Look
 
 NAMED = 4
 """Steps that are named in the line about what goes on."""
+
+
+def place(kind: str, name: str) -> str:
+    """The address of a thing whose name may hold anything."""
+    return format_address(Address(kind=kind, ids=(name,)))
 
 
 def heading_lines(state: RunState, look: Look, width: int) -> list[Line]:
@@ -29,7 +35,7 @@ def _first(state: RunState, look: Look, width: int) -> Line:
     glyph, role = look.status(run.status)
     row = Line().gap().add(glyph, f"{role} bold").gap().add(run.run_id[:8], "accent bold").gap()
     row.add(run.status, f"{role} bold").gap(3)
-    row.add(run.workflow_id, "text bold", link=f"go:flow {run.workflow_id}").gap()
+    row.add(run.workflow_id, "text bold", link=f"go:{place('flow', run.workflow_id)}").gap()
     definition = state.view.definition if state.view else None
     if definition is not None and definition.version:
         row.add(f"v{definition.version.removeprefix('v')}", "muted").gap(2)
@@ -45,11 +51,11 @@ def _origin(state: RunState) -> Line:
     assert state.view is not None
     run, row = state.view.run, Line()
     if run.parent_run_id:
-        place = f"go:run {run.parent_run_id}"
-        row.add("child of ", "muted").add(run.parent_run_id[:8], "accent", link=place).gap(2)
+        there = f"go:run {run.parent_run_id}"
+        row.add("child of ", "muted").add(run.parent_run_id[:8], "accent", link=there).gap(2)
     if run.origin_run_id:
-        place = f"go:run {run.origin_run_id}"
-        row.add("rerun of ", "muted").add(run.origin_run_id[:8], "accent", link=place).gap(2)
+        there = f"go:run {run.origin_run_id}"
+        row.add("rerun of ", "muted").add(run.origin_run_id[:8], "accent", link=there).gap(2)
     if run.reopened:
         row.add(f"replayed {plural(run.reopened, 'time')}", "warn").gap(2)
     return row

@@ -151,6 +151,17 @@ class Reader:
         self.settled = True
         self._changed()
 
+    def pause(self) -> None:
+        """Nobody looks: follow nothing."""
+        self._following = False
+        self._view.stop("events")
+
+    def resume(self) -> None:
+        """Somebody looks again: go on behind the last event that was read."""
+        state = self._state
+        if not self._following and state.view is not None and not (state.ended and state.total):
+            self._follow()
+
     def look(self) -> None:
         """The feed has changed: the run may go on, and its dead letters may be others."""
         row = self._view.host.feed.runs.get(self._state.run_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagnats.services.address import Address, Term
 from dagnats.services.run_why import Reason, why
 from dagnats.tui.actions import Action
 from dagnats.tui.line import Line, wrapped
@@ -55,31 +56,37 @@ def related_actions(screen: RunScreen) -> list[Action]:
     """Where one can go from here; what is not there says so."""
     run = screen.state.view.run if screen.state.view else None
     row, run_id = screen.row, screen.state.run_id
-    name = run.workflow_id if run else ""
-    quoted = f'"{name}"' if " " in name else name
     letter = screen.state.letter(screen.step) or screen.state.letter("")
+    child = screen.child_of(row) if row else ""
     places = (
-        ("logs", "l", "logs", run_id, "logs run:"),
-        ("flow", "f", "workflow", quoted, "flow "),
-        ("runs", "r", "its runs", quoted, "runs wf:"),
-        ("parent", "p", "parent run", run.parent_run_id if run else "", "run "),
-        ("child", "c", "child run", screen.child_of(row) if row else "", "run "),
-        ("origin", "o", "origin", run.origin_run_id if run else "", "run "),
-        ("dead", "d", "dead letters", run_id if letter else "", "dlq run:"),
+        ("logs", "l", "logs", _with_term("logs", "run", run_id)),
+        ("flow", "f", "workflow", _thing("flow", run.workflow_id if run else "")),
+        ("runs", "r", "its runs", _with_term("runs", "wf", run.workflow_id if run else "")),
+        ("parent", "p", "parent run", _thing("run", run.parent_run_id if run else "")),
+        ("child", "c", "child run", _thing("run", child)),
+        ("origin", "o", "origin", _thing("run", run.origin_run_id if run else "")),
+        ("dead", "d", "dead letters", _with_term("dlq", "run", run_id if letter else "")),
     )
     return [_related(screen, *place) for place in places]
 
 
-def _related(
-    screen: RunScreen, name: str, key: str, label: str, target: str, address: str
-) -> Action:
+def _thing(kind: str, name: str) -> Address | None:
+    return Address(kind=kind, ids=(name,)) if name else None
+
+
+def _with_term(kind: str, key: str, value: str) -> Address | None:
+    return Address(kind=kind, terms=(Term(key=key, values=(value,)),)) if value else None
+
+
+def _related(screen: RunScreen, name: str, key: str, label: str, there: Address | None) -> Action:
+    what = label.removeprefix("its ")
     return Action(
         id=f"run.related.{name}",
         keys=(key,),
-        label=label if target else "",
-        title=f"Go to the {label.removeprefix('its ')}",
-        run=lambda: screen.host.go(address + target),
-        off=lambda: "" if target else f"there is no {label.removeprefix('its ')}",
+        label=label if there else "",
+        title=f"Go to the {what}",
+        run=lambda: screen.host.go(there) if there else None,
+        off=lambda: "" if there else f"there is no {what}",
         group="Go",
     )
 

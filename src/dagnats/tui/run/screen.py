@@ -108,6 +108,16 @@ class RunScreen(View):
         super().on_resize(event)
         self.refill()
 
+    def on_hide(self) -> None:
+        """Nothing is followed that nobody sees."""
+        if self.reader is not None:
+            self.reader.pause()
+
+    def on_show(self) -> None:
+        """What happened meanwhile is read now."""
+        if self.reader is not None:
+            self.reader.resume()
+
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A narrow terminal shows the lower pane that has, or had, the focus."""
         self.pane = (event.widget.id or "").removeprefix("run-")
