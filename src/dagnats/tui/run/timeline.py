@@ -31,13 +31,13 @@ class Scale:
         width: columns.
 
     Attributes:
-        breaks: column and length (ns) of each stretch that is shortened.
+        breaks: column, beginning and length (ns) of each stretch that is shortened.
     """
 
     def __init__(self, start: int, end: int, work: Iterable[Stretch], width: int) -> None:
         self.width = max(1, width)
         self.start, self.end = start, max(end, start + 1)
-        self.breaks: list[tuple[float, int]] = []
+        self.breaks: list[tuple[float, int, int]] = []
         self._times = [start]
         self._places = [0.0]
         idle, total = _idle(sorted(work), self.start, self.end)
@@ -52,7 +52,7 @@ class Scale:
         for at, (begin, finish) in enumerate(zip(self._times, self._times[1:], strict=False)):
             if finish - begin > total * IDLE_SHARE and total and (begin, finish) in idle:
                 middle = (self._places[at] + self._places[at + 1]) / 2
-                self.breaks.append((middle, finish - begin))
+                self.breaks.append((middle, begin, finish - begin))
 
     def _to(self, time: int, size: float) -> None:
         if time > self._times[-1]:
@@ -84,12 +84,14 @@ class Scale:
         whole = span(self.end - self.start)
         _write(cells, 0, "0s")
         _write(cells, self.width - len(whole), whole)
-        for place, length in self.breaks:
+        for place, _, length in self.breaks:
             text = f"~{span(length)}"
             _write(cells, int(place) - len(text) // 2, text)
         for tick in range(1, ticks):
             column = (self.width - 1) * tick // ticks
-            _write(cells, column, span(self.moment(column) - self.start))
+            moment = self.moment(column)
+            if not any(begin < moment < begin + length for _, begin, length in self.breaks):
+                _write(cells, column, span(moment - self.start))
         return Line().add("".join(cells[: self.width]), "faint")
 
 
