@@ -238,6 +238,7 @@ INSTEAD = {
     "clean --older-than": "--dry-run",
     "clean --force": "--type=otel",
     "logs --tail": "",
+    "serve --fail-on-port-conflict": ("--dry-run --http-addr=127.0.0.1:18181 --nats-port=14333"),
     "serve --nats-ws-port": "--dry-run --nats-ws-no-tls",
     "dev --dir": "",
 }

@@ -55,4 +55,6 @@ def _typed(world: World, line: str) -> Result:
     if words[:2] == ["run", "start"]:  # A person types the next line after it has ended.
         wait_for(lambda: world("run", "status", "--last", "--json").json.get("completed_at"))
         wait_for(lambda: "--watch" in words or world("dlq", "list", "--json").json)
+    if words[:2] == ["dlq", "replay"]:
+        wait_for(lambda: world("run", "status", "--last", "--json").json["status"] != "failed")
     return done
