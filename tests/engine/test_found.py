@@ -292,3 +292,41 @@ def test_a_second_start_does_not_hide_from_the_fold_that_the_run_had_to_wait() -
     admitted = next(r.seq for r in mine if r.event.type == EventType.WORKFLOW_ADMITTED)
     assert fold(world.defs["w"], mine, admitted - 1).status == "pending"
     assert fold(world.defs["w"], mine).status == "completed"
+
+
+def test_skipping_a_compensator_or_a_handler_by_hand_lets_the_run_go_on() -> None:
+    """The saga stood still for ever."""
+    world = World(
+        flow(
+            step("a", compensate="ua"),
+            step("b", "a", compensate="ub"),
+            step("c", "b"),
+            step("ua"),
+            step("ub"),
+        )
+    )
+    world.start("w")
+    world.complete()
+    world.complete()
+    world.fail()
+    override(world, "ub", "skip")
+    world.tasks.popleft()
+    assert world.complete().step_id == "ua"
+    assert world.status() == "compensated"
+    world = World(flow(step("a", on_failure="h"), step("h")))
+    world.start("w")
+    world.fail()
+    override(world, "h", "skip")
+    assert (world.state("a").status, world.status()) == ("recovered", "completed")
+
+
+def test_that_a_run_had_to_wait_is_in_its_log() -> None:
+    """Else a fold of one that was ended by hand meanwhile shows steps it never began."""
+    world = World(flow(step("a"), concurrency={"max_runs": 1}))
+    world.start("w")
+    world.start("w", run_id="r2")
+    world.send(Event(type=EventType.WORKFLOW_CANCELLED, run_id="r2"))
+    assert world.types("r2") == ["workflow.started", "workflow.waiting", "workflow.cancelled"]
+    log = [Record(seq, world.now, event) for seq, event in enumerate(world.log, 1)]
+    folded = fold(world.defs["w"], [r for r in log if r.event.run_id == "r2"])
+    assert (folded.status, folded.steps["a"].attempts) == ("cancelled", 0)

@@ -278,8 +278,6 @@ class Judge:
         self, run: WorkflowRun, definition: WorkflowDef, history: list[tuple[Stored, Event]]
     ) -> None:
         """I3: the log, applied anew, gives the snapshot."""
-        if not any(state.dispatch for state in run.steps.values()):
-            return  # Cancelled while it waited for its slot: that it waited is not in the log.
         log = [_Recorded(stored.seq, stored.ts, event) for stored, event in history]
         folded = fold(definition, log, run.applied_seq)
         mine, theirs = _shown(folded), _shown(run)

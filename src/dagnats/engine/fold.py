@@ -60,6 +60,9 @@ class _PastFlow(Flow):
         return True
 
 
+_WAITED = frozenset({EventType.WORKFLOW_WAITING.value, EventType.WORKFLOW_ADMITTED.value})
+
+
 class Fold:
     """A run that is folded event by event, and can be put back to where it was.
 
@@ -92,7 +95,7 @@ class Fold:
         first = kind == EventType.WORKFLOW_STARTED and not self._entered
         if first or kind == EventType.WORKFLOW_REOPENED:
             self._entered = item.seq
-        elif kind == EventType.WORKFLOW_ADMITTED and self._entered not in self._flow.refused:
+        elif kind in _WAITED and self._entered not in self._flow.refused:
             self._flow.refused.add(self._entered)
             return True
         elif kind == EventType.WORKFLOW_SPAWN:

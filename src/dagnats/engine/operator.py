@@ -101,6 +101,8 @@ def _skip(turn: Turn, step_id: str, payload: OverridePayload) -> None:
     del payload
     _stop(turn, step_id)
     skip_step(turn, step_id)
+    if step_id in turn.run.plan.aux:
+        recovery.aux_completed(turn, step_id)  # As if it had been done: what waits for it goes on.
 
 
 def _retry(turn: Turn, step_id: str, payload: OverridePayload) -> None:

@@ -125,6 +125,8 @@ def admit(turn: Turn) -> None:
     known = flow.was_in(snapshot.workflow_id, run.id, turn.seq)
     if not known and not flow.admit(snapshot.workflow_id, limit, run.id, effective):
         snapshot.status = RunStatus.PENDING.value
+        waiting = EventType.WORKFLOW_WAITING
+        turn.emit(waiting, msg_id=f"{run.id}.{waiting}.{turn.seq}")
         return
     snapshot.status = RunStatus.RUNNING.value
     timeout = run.plan.definition.timeout

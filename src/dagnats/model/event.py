@@ -51,6 +51,8 @@ class EventType(StrEnum):
     """The run's deadline has passed (a timer's event)."""
     WORKFLOW_OVERFLOW = "workflow.overflow"
     """The run's snapshot is larger than a message of the server."""
+    WORKFLOW_WAITING = "workflow.waiting"
+    """No run slot is free: the run is pending until it is admitted, cancelled or ended by hand."""
     WORKFLOW_ADMITTED = "workflow.admitted"
     """A pending run was given its run slot."""
     WORKFLOW_REOPENED = "workflow.reopened"
