@@ -153,13 +153,22 @@ async def _tail(stderr: asyncio.StreamReader) -> bytes:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ask the process group to end, then make it."""
+    """Ask the process group to end, then make it; nothing of it is left to the loop."""
     _signal(process, signal.SIGTERM)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(KILL_AFTER_S):
             await _exit(process)
     _signal(process, signal.SIGKILL)
-    await process.wait()
+    await _exit(process)
+    with contextlib.suppress(TimeoutError):  # Who has left the group may hold the pipes for ever.
+        async with asyncio.timeout(KILL_AFTER_S):
+            await asyncio.gather(_drain(process.stdout), _drain(process.stderr), process.wait())
+
+
+async def _drain(pipe: asyncio.StreamReader | None) -> None:
+    """Read what nobody wants: a pipe that is full is never closed."""
+    while pipe is not None and await pipe.read(READ):
+        continue
 
 
 def _signal(process: asyncio.subprocess.Process, number: int) -> None:
