@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from dagnats.model.times import SECOND
+from dagnats.services.address import format_address
 from dagnats.services.run_events import run_at, run_events
 from dagnats.services.run_query import find_run
 from dagnats.services.run_steps import approve, override_step
 from dagnats.services.run_watch import wait_run
 from dagnats.services.run_why import why
+from dagnats.services.runs import retry_run
 from dagnats.services.session import Session
 from dagnats.tui import clipboard
 from tests.services.conftest import Register, step
@@ -376,3 +378,30 @@ async def test_a_hidden_run_is_not_followed_and_catches_up(
         assert [event.seq for event in view.state.history.events] == [
             event.seq for event in await run_events(session, run_id)
         ]
+
+
+async def test_every_relative_has_its_key(console: Any, started: Run, session: Session) -> None:
+    first = await started("w", *FAILING)
+    again = (await retry_run(session, first)).new_run_id
+    await wait_run(session, again, 10)
+    places = {
+        "ol": ("logs", f"run:{again}"),
+        "of": ("flow", "w"),
+        "or": ("runs", "wf:w"),
+        "oo": ("run", first[:8]),
+        "od": ("dlq", f"run:{again}"),
+        "db": ("diff", first[:8]),
+        "do": ("diff", first[:8]),
+    }
+    async with console(f"run {again}") as ui:
+        await ui.until(lambda: ui.app.view.state.dead)
+        for keys, (kind, word) in places.items():
+            await ui.press(*keys)
+            await ui.until(lambda kind=kind: ui.app.view and ui.app.view.address().kind == kind)
+            if kind == "run":
+                await ui.sees(f"{word} failed")
+            else:
+                assert word[:12] in format_address(ui.app.view.address())
+            await ui.press("backspace")
+            await ui.until(lambda: ui.app.view and ui.app.view.address().kind == "run")
+            await ui.sees(f"rerun of {first[:8]}")
