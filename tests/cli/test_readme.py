@@ -53,7 +53,8 @@ def _typed(world: World, line: str) -> Result:
     assert program == "dagnats"
     done = world(*words)
     if words[:2] == ["run", "start"]:  # A person types the next line after it has ended.
-        wait_for(lambda: world("run", "status", "--last", "--json").json.get("completed_at"))
+        run_id = done.lines[0].removeprefix("Started: ")
+        wait_for(lambda: world("run", "status", run_id, "--json").json.get("completed_at"))
         wait_for(lambda: "--watch" in words or world("dlq", "list", "--json").json)
     if words[:2] == ["dlq", "replay"]:
         wait_for(lambda: world("run", "status", "--last", "--json").json["status"] != "failed")
