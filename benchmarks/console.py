@@ -202,18 +202,17 @@ def describe(name: str, times: list[float]) -> dict[str, Any]:
     return row
 
 
-FIRST_ROW = 4
-"""Row of the terminal on which the first run stands: header, counts, titles."""
-
-
 def moves(terminal: Terminal, count: int) -> list[float]:
     """The cursor down and up again."""
     times: list[float] = []
-    at = FIRST_ROW
     terminal.press(b"g", lambda seen: True)
     terminal.calm(0.3)
+    terminal.press(b"j", lambda seen: bool(CURSOR.search(seen)))
+    # Where it is now it stays: rows that come in do not move what was moved to.
+    at = int(CURSOR.findall(bytes(terminal.seen))[-1])
+    terminal.calm(0.2)
     for number in range(count):
-        down = number % 40 < 20
+        down = number % 20 < 10
         at += 1 if down else -1
         times.append(terminal.press(b"j" if down else b"k", cursor_at(at)))
         terminal.calm(0.02)

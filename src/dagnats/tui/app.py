@@ -142,6 +142,11 @@ class Console(App[int], inherit_bindings=False):
         """Disconnect."""
         await self.feed.stop()
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Every view learns how much room there is."""
+        for view in self.query(View):
+            view.fit(event.size)
+
     def action_leave(self) -> None:
         """Quit at once."""
         self.exit(0)

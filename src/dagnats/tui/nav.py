@@ -156,6 +156,7 @@ class Navigator:
             view.remove()
 
     def _show(self, view: View, address: Address) -> None:
+        view.fit(self._app.size)
         for other in self._app.query(View):
             other.display = other is view
         self._app.pending = None

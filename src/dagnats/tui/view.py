@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from textual import events
+from textual.geometry import Size
 from textual.widget import Widget
 
 from dagnats.errors import DagnatsError
@@ -26,7 +26,7 @@ BATCH_S = 0.05
 BATCH = 500
 """The most items handed on at once."""
 
-WIDE, HUGE, SHORT = 100, 160, 26
+WIDE, HUGE, SHORT = 100, 160, 29
 """Columns from which on two panes and three have room; rows below which there is little."""
 
 AGAIN_S = 1.0
@@ -61,24 +61,28 @@ class View(Widget):
         self.arrived = False
         self.mounting: Awaitable[None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._streams: set[str] = set()
 
     @property
     def host(self) -> Host:
         """The application."""
         return host_of(self)
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Tell the style sheet how much room there is: ``-narrow``, ``-wide`` or ``-huge``."""
-        width = event.size.width
-        self.set_class(width < WIDE, "-narrow")
-        self.set_class(width >= WIDE, "-wide")
-        self.set_class(width >= HUGE, "-huge")
-        self.set_class(event.size.height < SHORT, "-short")
+    def fit(self, size: Size) -> None:
+        """Tell the style sheet how much room there is: ``-narrow``, ``-wide`` or ``-huge``.
+
+        Args:
+            size: of the terminal. Known before the view is laid out, so nothing jumps.
+        """
+        self.set_class(size.width < WIDE, "-narrow")
+        self.set_class(size.width >= WIDE, "-wide")
+        self.set_class(size.width >= HUGE, "-huge")
+        self.set_class(size.height < SHORT, "-short")
 
     @property
     def is_wide(self) -> bool:
         """Whether there is room for two panes side by side."""
-        return self.size.width >= WIDE
+        return self.has_class("-wide")
 
     # What a screen overrides
 
@@ -203,6 +207,7 @@ class View(Widget):
             name: a stream of the same name that is followed already is dropped.
         """
         self.spawn(name, self._followed(items, then))
+        self._streams.add(name)
 
     async def _followed(
         self, items: Callable[[Session], AsyncIterator[T]], then: Callable[[list[T]], None]
@@ -219,9 +224,15 @@ class View(Widget):
                 # The header shows that the connection is lost; when it is back we go on.
                 await asyncio.sleep(AGAIN_S)
 
+    @property
+    def reading(self) -> bool:
+        """Whether something is being read that comes to an end: the picture may still change."""
+        return bool(self._tasks.keys() - self._streams)
+
     def spawn(self, name: str, work: Awaitable[None]) -> None:
         """Run something until it ends, the view is removed, or one of the same name is spawned."""
         self.stop(name)
+        self._streams.discard(name)
         task = asyncio.ensure_future(work)
         self._tasks[name] = task
         task.add_done_callback(lambda done: self._ended(name, done))

@@ -103,9 +103,8 @@ class RunScreen(View):
             pane.styles.offset = (box.x, box.y)
             pane.styles.width, pane.styles.height = box.width, box.height
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         """Another size, another layout."""
-        super().on_resize(event)
         self.refill()
 
     def on_hide(self) -> None:

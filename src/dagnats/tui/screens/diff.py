@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from textual import events
 from textual.app import ComposeResult
 
 from dagnats.errors import DagnatsError
@@ -111,9 +110,8 @@ class DiffScreen(View):
         rows = len(self.steps.rows) + 1
         self.steps.styles.height = max(4, min(rows, (self.size.height - HEAD) * 3 // 5))
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         """Share the height anew."""
-        super().on_resize(event)
         self._fit()
 
     # --- painting ------------------------------------------------------------------------------
