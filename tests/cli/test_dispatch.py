@@ -351,6 +351,15 @@ def test_an_internal_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli("trigger", "test", "@daily", "--json").json["error"]["code"] == "failed"
 
 
+def _idle(pid: int) -> None:
+    """Wait until a process uses the processor no more."""
+    used, deadline = "", time.monotonic() + 20
+    while (now := " ".join(Path(f"/proc/{pid}/stat").read_text().split()[13:15])) != used:
+        assert time.monotonic() < deadline
+        used = now
+        time.sleep(0.5)
+
+
 def test_interruption(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -361,7 +370,7 @@ def test_interruption(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1)  # it waits for its input; nothing can be seen of that
+    _idle(child.pid)  # it waits for its input
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=30)
     assert (child.returncode, out, err.strip()) == (130, "", "")

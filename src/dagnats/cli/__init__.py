@@ -41,6 +41,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 GC_THRESHOLD = 50_000
 """Objects made, less those freed, after which the interpreter looks for garbage; it says 700."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl+C, as shells have it."""
+
 LEADING_FLAGS = frozenset({"--json", "--debug"})
 LEADING_VALUED = frozenset(
     {
@@ -79,7 +82,10 @@ def main() -> NoReturn:
         from dagnats.cli.complete import give_up_in_time
 
         give_up_in_time()
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # While modules were still being imported.
+        code = INTERRUPTED
     gc.freeze()
     sys.exit(code)
 

@@ -23,8 +23,6 @@ from dagnats.cli.render.console import err, out
 from dagnats.cli.state import State
 from dagnats.errors import DagnatsError, UsageError
 
-INTERRUPTED = 130
-
 
 class ErrorBody(Struct):
     """What is wrong, what to do, and a word for programs."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import typer
 import typer.main
 
-from dagnats.cli import COMMANDS, errors
+from dagnats.cli import COMMANDS, INTERRUPTED, errors
 from dagnats.cli.state import FORMATS, State, begin
 from dagnats.errors import DagnatsError, UsageError
 
@@ -43,7 +43,7 @@ def execute(word: str, args: list[str]) -> int:
         return _report(error, state, args)
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         errors.err()
-        return errors.INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         errors.abandon_output()
         return 0
