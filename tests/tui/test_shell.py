@@ -144,5 +144,6 @@ async def test_filters_are_saved_and_found_again(
         await ui.press("enter")
         await ui.sees("saved as burning")
         ui.app.go("runs")
+        await ui.until(lambda: not ui.app.view.address().terms)
         await ui.press("'", "1")
-        await ui.sees(":runs status:failed")
+        await ui.until(lambda: ui.app.view.address().terms)
