@@ -6,14 +6,16 @@ import pytest
 
 from dagnats.runtime.engine import Engine
 from dagnats.services import dlq
+from dagnats.services.run_query import find_run
 from dagnats.services.run_watch import wait_run
 from dagnats.services.runs import start_run
 from dagnats.services.session import Session
 from dagnats.tui.screens.dlq import Dlq
 from dagnats.worker.worker import Worker
+from tests.conftest import eventually
 from tests.services.conftest import put_run, step
 from tests.tui.conftest import Driver, Open
-from tests.tui.screens.conftest import bury, bury_many, same
+from tests.tui.screens.conftest import ERRORS, bury, bury_many, same
 
 
 def view_of(ui: Driver) -> Dlq:
@@ -58,12 +60,16 @@ async def test_an_empty_queue_says_what_to_do(console: Open) -> None:
 
 
 async def test_hostile_text_is_shown_and_does_nothing(session: Session, console: Open) -> None:
-    await bury_many(session, (0, 0, 1))
+    await bury(session, "f" * 32, ERRORS[2], text="\x1b[31m\u202e\u200b[/b]\x9b")
     async with console("dlq") as ui:
         await all_there(ui, 1)
         text = "\n".join(ui.screen())
         assert "[red]x[/red]\\x1b[31m\\u202e" in text
         assert "\x1b" not in text
+        await ui.press("E")
+        await ui.until(lambda: ui.app.screen.query("#text"))
+        typed = ui.app.screen.query_one("#text").text
+        assert '"\\u001b[31m\\u202e\\u200b[/b]\\u009b"' in typed
 
 
 async def test_the_address_opens_a_group_filters_and_regroups(
@@ -155,13 +161,19 @@ async def test_a_group_is_replayed_in_stages(
         await ui.sees("the other 2 stay")
         view = view_of(ui)
         await ui.until(lambda: len(view.facts) == 3)
-        for run in runs:  # A letter is there a moment before its run is failed again.
-            await wait_run(session, run, 20)
+
+        async def failed_again() -> bool:  # A letter is there a moment before its run says so.
+            found = [await find_run(session, run) for run in runs]
+            again = sum(run.reopened for run in found)
+            return again == 1 and all(run.status == "failed" for run in found)
+
+        await eventually(failed_again)
         await ui.until(lambda: not any(map(view.why_not, view.facts.values())))
         await ui.press("r", "a")
         await ui.sees("3 failed runs")
         await ui.press("enter")
-        await ui.sees("replayed 3 dead letters")
+        await ui.until(lambda: view.doer.job is None)
+        assert ui.app.reports.last[0] == "replayed 3 dead letters"
 
 
 async def test_what_cannot_be_replayed_says_why(session: Session, console: Open) -> None:

@@ -172,6 +172,7 @@ class Audit(ListView):
         """Going there, and only one's own."""
         mine = any(term.key == "actor" for term in self.here.terms)
         return [
+            *self.detail_actions(),
             Action(
                 id="audit.mine",
                 keys=("m",),

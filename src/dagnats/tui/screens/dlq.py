@@ -279,6 +279,7 @@ class Dlq(ListView):
                 group="Do",
             ),
             *self.doer.actions(),
+            *self.detail_actions(),
             *self._looks(nothing),
         ]
 

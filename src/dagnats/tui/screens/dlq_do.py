@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-import msgspec
-
 from dagnats.model.codec import is_absent, parse_json
 from dagnats.model.times import SECOND
 from dagnats.services.dlq import replay
@@ -21,9 +19,9 @@ from dagnats.tui.host import Host
 from dagnats.tui.jsontree import json_text
 from dagnats.tui.line import Line, line, wrapped
 from dagnats.tui.screens.dlq_rows import Facts
-from dagnats.tui.screens.listing import change_lines
+from dagnats.tui.screens.listing import change_lines, editable
 from dagnats.tui.sheets.confirm import Choice, Confirm, Plan
-from dagnats.tui.sheets.prompt import Editor
+from dagnats.tui.sheets.prompt import SHOWN, Editor
 from dagnats.tui.widgets.table import Table
 
 T = TypeVar("T")
@@ -279,7 +277,8 @@ class Doer:
         bad = [outcome for outcome in outcomes if not outcome.good]
         left = job.total - len(outcomes)
         if not bad:
-            self._host.report(f"replayed {plural(job.good, 'dead letter')}")
+            run = f": run {outcomes[0].run_id[:8]} goes on" if len(outcomes) == 1 else ""
+            self._host.report(f"replayed {plural(job.good, 'dead letter')}{run}")
             return
         text = f"{job.good} replayed, {len(bad)} not: {bad[0].error}"
         rest = f"; the other {left} stay" if left else ""
@@ -296,7 +295,11 @@ class Doer:
             return
         given = facts.payload.input
         old: Any = None if is_absent(given) else parse_json(bytes(given))
-        shown = msgspec.json.format(msgspec.json.encode(old), indent=2).decode(errors="replace")
+        shown = editable(old)
+        if len(shown) > SHOWN:
+            way = f"dagnats dlq replay {facts.letter.sequence} --input"
+            self._host.report(f"{len(shown):,} characters are too many to edit here: {way}", "warn")
+            return
         letter = facts.letter
 
         def about(width: int) -> list[Line]:

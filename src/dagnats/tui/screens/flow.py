@@ -259,7 +259,7 @@ class Flow(Sectioned):
             id="flow.runs", keys=("o",), label="runs", title="Its runs", run=self._go_runs,
             group="Go",
         )  # fmt: skip
-        return [*found, runs, *self.section_actions()]
+        return [*found, runs, *self.detail_actions(), *self.section_actions()]
 
     def _go_runs(self) -> None:
         terms = [Term(key="wf", values=(self.workflow,))]

@@ -6,8 +6,6 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from dagnats.errors import DagnatsError, InvalidError
 from dagnats.model.codec import is_absent, parse_json
 from dagnats.model.files import read_workflow
@@ -28,7 +26,7 @@ from dagnats.tui.jsontree import json_text
 from dagnats.tui.line import Line, line
 from dagnats.tui.screens.flow_lines import checks, plain, unserved
 from dagnats.tui.screens.flow_simulate import ask_and_simulate
-from dagnats.tui.screens.listing import change_lines
+from dagnats.tui.screens.listing import change_lines, editable
 from dagnats.tui.sheets.confirm import Confirm, Plan, told
 from dagnats.tui.sheets.form import Form, fields_of
 from dagnats.tui.sheets.prompt import Editor, Prompt
@@ -151,7 +149,7 @@ class FlowDoer:
             if filled is None or not filled.raw:
                 return filled.text if filled else None
             last = filled.text
-        shown = msgspec.json.format(last.encode(), indent=2).decode()
+        shown = editable(parse_json(last))
 
         def check(text: str) -> str:
             problems = check_schema(schema, text.encode()) if schema else []
@@ -197,7 +195,7 @@ class FlowDoer:
     async def edit(self) -> None:
         """Edit the definition, look at what that changes, and register it."""
         flow = self.flow
-        shown = msgspec.json.format(msgspec.json.encode(document(flow)), indent=2).decode()
+        shown = editable(document(flow))
 
         def about(width: int) -> list[Line]:
             del width

@@ -196,6 +196,7 @@ class Flows(ListView):
         """Starting, and everything else that can be done with a workflow."""
         return [
             *self.doer.actions(),
+            *self.detail_actions(),
             Action(
                 id="flows.runs",
                 keys=("o",),

@@ -5,17 +5,20 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from dagnats.errors import DagnatsError, InvalidError
-from dagnats.model.times import SECOND, read_time
+from dagnats.model.times import DAY, SECOND, read_time
 from dagnats.services.address import Address, Term
-from dagnats.tui.format import NONE, age, span
+from dagnats.tui.actions import Action, going
+from dagnats.tui.format import NONE, age, clock, span
 from dagnats.tui.jsontree import JsonTree, node_line
-from dagnats.tui.line import Line
+from dagnats.tui.line import Line, safe
 from dagnats.tui.theme import Look
 from dagnats.tui.view import View
+from dagnats.tui.widgets.text import Text
 
 JSON_ROWS = 400
 """Rows of a document that are painted; ``y`` copies the whole."""
@@ -113,6 +116,16 @@ class ListView(View):
         """The filter."""
         return self.here
 
+    def detail_actions(self) -> list[Action]:
+        """Scrolling the pane beside the list, without leaving the list."""
+        pane = next((p for p in self.panes() if isinstance(p, Text) and p.ground != "bg"), None)
+        if pane is None:
+            return []
+        return [
+            going("detail.down", "Scroll the detail down", lambda: pane.scroll(3), "J"),
+            going("detail.up", "Scroll the detail up", lambda: pane.scroll(-3), "K"),
+        ]
+
     def filter(self, text: str) -> None:
         """The words must occur."""
         self.navigate(with_text(self.here, text))
@@ -151,6 +164,25 @@ def when(text: str, now: int) -> str:
     if not moment:
         return NONE
     return f"{age(now - moment)} ago" if moment <= now else f"in {span(moment - now)}"
+
+
+def moment_of(text: str, now: int) -> str:
+    """A time on the wire without its date if that is today's; a dash for none."""
+    moment = read_time(text)
+    if moment and moment // DAY == now // DAY:
+        return clock(moment)
+    return stamp(text)
+
+
+def editable(value: Any) -> str:
+    """JSON to be edited: what a terminal would act upon, or not show, is escaped."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode(errors="replace")
+    return "".join(char if safe(char) == char or char == "\n" else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    units = char.encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def stamp(text: str) -> str:

@@ -148,7 +148,8 @@ class Logs(ListView):
         run = record.attributes.get("run_id", "")
         row.add(run[:8], quiet or "accent", width=8, link=f"go:run {run}" if run else "").gap()
         if self.is_wide:
-            row.add(step_of(record), quiet or "muted", width=12).gap()
+            place = step_of(record) or record.attributes.get("workflow", "")
+            row.add(place, quiet or "muted", width=14).gap()
         return row.add(record.body, quiet or ("bad" if level == "error" else "text"))
 
     def _head(self, width: int) -> list[Line]:
@@ -225,6 +226,7 @@ class Logs(ListView):
         """Following, filtering, and going to the run."""
         following = self.log_list.following
         return [
+            *self.detail_actions(),
             Action(
                 id="logs.pause",
                 keys=("space",),

@@ -116,7 +116,7 @@ class Queues(Sectioned):
 
     def _worker_columns(self) -> list[Column[WorkerRegistration]]:
         return [
-            Column(title="WORKER", cell=lambda w: (w.worker_id, "accent"), width=14, flex=2),
+            Column(title="WORKER", cell=lambda w: (name_of(w), "accent"), width=14, flex=2),
             Column(title="IN HAND", cell=self._slots, width=SLOTS + 6),
             Column(title="HEARD", cell=self._heard, width=6, right=True),
             Column(title="HOST", cell=lambda w: (w.hostname, "muted"), width=12, drop=2),
@@ -331,6 +331,7 @@ class Queues(Sectioned):
                 off=lambda: "" if self._target() else "no workflow uses it",
                 group="Go",
             ),
+            *self.detail_actions(),
             *self.section_actions(),
         ]
 
@@ -359,9 +360,14 @@ def number(value: int, role: str = "text") -> tuple[str, str]:
     return (count(value), role) if value else ("0", "faint")
 
 
+def name_of(worker: WorkerRegistration) -> str:
+    """What it calls itself, else its id."""
+    return worker.metadata.get("name") or worker.worker_id
+
+
 def _workflows(q: QueueLine) -> str:
     return q.users[0].partition("/")[0] if q.users else ""
 
 
 def _worker_text(worker: WorkerRegistration) -> str:
-    return " ".join((worker.worker_id, worker.hostname, *worker.task_types))
+    return " ".join((name_of(worker), worker.worker_id, worker.hostname, *worker.task_types))

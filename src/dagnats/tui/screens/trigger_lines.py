@@ -9,7 +9,7 @@ from dagnats.services.trigger_overview import TriggerLine
 from dagnats.tui.format import span
 from dagnats.tui.host import Host
 from dagnats.tui.line import Line, line, wrapped
-from dagnats.tui.screens.listing import labelled, paired, stamp, title
+from dagnats.tui.screens.listing import labelled, moment_of, paired, title
 
 NEXT = 5
 """Fires to come that are shown."""
@@ -78,8 +78,8 @@ def fire_line(host: Host, fire: FireRow, width: int) -> Line:
     """One fire and what became of it."""
     state = "skipped" if fire.skipped else fire.status or "unknown"
     glyph, role = host.look.status(state)
-    row = Line().add(stamp(fire.fired_at), "muted").gap(2).add(f"{glyph} {state}", role, width=11)
-    row.gap()
+    row = Line().add(moment_of(fire.fired_at, host.now()), "muted").gap(2)
+    row.add(f"{glyph} {state}", role, width=11).gap()
     if fire.run_id:
         row.add(fire.run_id[:8], "accent", link=f"go:run {fire.run_id}").gap(2)
         row.add(fire.duration, "muted")

@@ -171,7 +171,7 @@ class Triggers(ListView):
 
     def actions(self) -> list[Action]:
         """Firing and changing."""
-        return self.doer.actions()
+        return [*self.doer.actions(), *self.detail_actions()]
 
     def copies(self) -> list[Copy]:
         """The id, and what it reacts to."""

@@ -261,7 +261,7 @@ class Waiting(Sectioned):
 
     def actions(self) -> list[Action]:
         """Deciding and cancelling."""
-        return [*self.doer.actions(), *self.section_actions()]
+        return [*self.doer.actions(), *self.detail_actions(), *self.section_actions()]
 
     def copies(self) -> list[Copy]:
         """The run, and its input."""

@@ -16,7 +16,7 @@ from dagnats.errors import DagnatsError, InvalidError
 from dagnats.model.codec import parse_json
 from dagnats.model.schema import check_schema
 from dagnats.tui.actions import Action
-from dagnats.tui.line import Line, wrapped
+from dagnats.tui.line import Line, safe, wrapped
 from dagnats.tui.sheets.base import Fixed, Sheet
 from dagnats.tui.widgets.text import Make
 
@@ -74,6 +74,12 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         return value
     return msgspec.json.encode(value).decode(errors="replace")
+
+
+def _typed(value: Any) -> str:
+    """A value as it stands in the input; one that a terminal would act upon is left out."""
+    text = "" if value is None else shown(value)
+    return text if safe(text) == text else ""
 
 
 def fields_of(schema: bytes) -> list[Field]:
@@ -172,8 +178,8 @@ class Form(Sheet[Filled]):
                     yield Fixed(lambda width, field=field: [_label(field)], id=f"label-{at}")
                     value = self._values.get(field.name, field.default)
                     yield Input(
-                        "" if value is None else shown(value),
-                        placeholder=field.hint,
+                        _typed(value),
+                        placeholder=safe(field.hint, 60),
                         id=f"field-{at}",
                         select_on_focus=False,
                     )
