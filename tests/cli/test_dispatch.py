@@ -207,6 +207,7 @@ def test_files_that_are_no_files(tmp_path: Path) -> None:
             done = cli(*words, env=NOWHERE)
             assert (done.code, done.out) == (1, ""), words
             assert "Traceback" not in done.err
+            assert path != tmp_path or f"{path} is not a regular file\n" in done.err
 
 
 def test_input_is_checked_before_connecting() -> None:

@@ -64,9 +64,10 @@ def read_file(path: str, what: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidError(f"{what}: open {path}: {reason}") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # Python opens no directory, even to ask.
+        os.close(handle)
+        raise InvalidError(f"{what}: {path} is not a regular file")
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise InvalidError(f"{what}: {path} is not a regular file")
         return _bounded(file.read(MAX_BYTES + 1), f"{what} {path}")
 
 

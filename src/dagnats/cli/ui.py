@@ -85,6 +85,9 @@ def ui(
     Every screen has an address, such as ':runs wf:etl status:failed /timeout'; type ? inside for
     the keys.
     """
+    _one_of({"--serve": serve, "--record": record, "--print": print_only})
+    _one_of({"--demo": demo, "--replay": replay, "--record": record})
+    _one_of({"--demo": demo, "--print": print_only})
     if serve:
         from dagnats.tui.browser import serve as offer
 
@@ -109,6 +112,17 @@ def ui(
     from dagnats.tui import launch as start
 
     raise typer.Exit(start.demo(launch) if demo else start.run(launch))
+
+
+def _one_of(options: dict[str, object]) -> None:
+    """Refuse two options of which one would be silently ignored.
+
+    Raises:
+        UsageError: two are given.
+    """
+    given = [name for name, value in options.items() if value]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} do not go together", "leave one of them out")
 
 
 def _again() -> list[str]:
