@@ -330,3 +330,16 @@ def test_that_a_run_had_to_wait_is_in_its_log() -> None:
     log = [Record(seq, world.now, event) for seq, event in enumerate(world.log, 1)]
     folded = fold(world.defs["w"], [r for r in log if r.event.run_id == "r2"])
     assert (folded.status, folded.steps["a"].attempts) == ("cancelled", 0)
+
+
+def test_a_run_that_had_to_wait_has_to_again_when_it_is_applied_again() -> None:
+    """It was cancelled before it was admitted: no step of it may begin the second time."""
+    world = World(flow(step("a"), concurrency={"max_runs": 1}))
+    world.start("w")
+    world.start("w", run_id="r2")
+    world.complete()
+    assert world.status("r2") == "running"
+    begun = [event.run_id for event in world.log].index("r2")
+    world.log.insert(begun + 1, Event(type=EventType.WORKFLOW_CANCELLED, run_id="r2"))
+    applied_again(world)
+    assert (world.status("r2"), world.state("a", "r2").attempts) == ("cancelled", 0)

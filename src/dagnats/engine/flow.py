@@ -53,6 +53,7 @@ class Flow:
         left: by workflow, the runs that have given back what they held, and the sequence of the
             event by which they did. These records are written before the snapshots: after a crash
             between the two, runs are applied again that are let in no more, but must be.
+        waited: likewise, the runs that had to wait, and the event at which they had to.
         dirty: (kind, name) of every record changed since the last flush; kinds are the names of
             the dictionaries here.
         acquired, rejected: slots of task types taken so far, and tasks that had to wait for one.
@@ -65,6 +66,7 @@ class Flow:
         self.locks: dict[str, str] = {}
         self.held: dict[str, list[SlotWait]] = {}
         self.left: dict[str, dict[str, int]] = {}
+        self.waited: dict[str, dict[str, int]] = {}
         self.paused: set[str] = set()
         self.dirty: set[tuple[str, str]] = set()
         self.acquired = 0
@@ -126,15 +128,25 @@ class Flow:
         """Whether a run was refused by this very event."""
         return self.left.get(workflow, {}).get(run_id, 0) == -seq
 
+    def wait(self, workflow: str, run_id: str, seq: int) -> None:
+        """Remember that a run had to wait at the event ``seq``."""
+        self.waited.setdefault(workflow, {})[run_id] = seq
+        self.dirty.add(("waited", workflow))
+
+    def had_to_wait(self, workflow: str, run_id: str, seq: int) -> bool:
+        """Whether a run had to wait at this very event: it has to again, and is admitted later."""
+        return self.waited.get(workflow, {}).get(run_id) == seq
+
     def forget_left(self, seq: int) -> None:
         """Nothing up to ``seq`` will be applied again."""
-        for workflow, runs in list(self.left.items()):
-            kept = {run_id: at for run_id, at in runs.items() if abs(at) > seq}
-            if len(kept) < len(runs):
-                self.left[workflow] = kept
-                self.dirty.add(("left", workflow))
-            if not kept:
-                del self.left[workflow]
+        for kind, records in (("left", self.left), ("waited", self.waited)):
+            for workflow, runs in list(records.items()):
+                kept = {run_id: at for run_id, at in runs.items() if abs(at) > seq}
+                if len(kept) < len(runs):
+                    records[workflow] = kept
+                    self.dirty.add((kind, workflow))
+                if not kept:
+                    del records[workflow]
 
     # --- task slots ----------------------------------------------------------------------------
 

@@ -121,9 +121,7 @@ def admit(turn: Turn) -> None:
     bounds = run.plan.definition.concurrency
     limit = bounds.max_runs if bounds else 0
     effective = turn.now - snapshot.priority_offset * SECOND
-    flow = turn.env.flow
-    known = flow.was_in(snapshot.workflow_id, run.id, turn.seq)
-    if not known and not flow.admit(snapshot.workflow_id, limit, run.id, effective):
+    if not _has_slot(turn, limit, effective):
         snapshot.status = RunStatus.PENDING.value
         waiting = EventType.WORKFLOW_WAITING
         turn.emit(waiting, msg_id=f"{run.id}.{waiting}.{turn.seq}")
@@ -134,6 +132,17 @@ def admit(turn: Turn) -> None:
         snapshot.deadline = format_time(turn.now + timeout)
         event = turn.event_of(EventType.WORKFLOW_TIMEOUT, DEADLINE)
         turn.timer("run", turn.now + timeout, event, f"{run.id}.workflow.timeout.{turn.seq}")
+
+
+def _has_slot(turn: Turn, limit: int, effective: int) -> bool:
+    """Whether the run may begin; an event that is applied again is decided as it was."""
+    flow, workflow, run_id = turn.env.flow, turn.run.snapshot.workflow_id, turn.run.id
+    if flow.had_to_wait(workflow, run_id, turn.seq):
+        return False
+    if flow.was_in(workflow, run_id, turn.seq) or flow.admit(workflow, limit, run_id, effective):
+        return True
+    flow.wait(workflow, run_id, turn.seq)
+    return False
 
 
 def _schema_problem(turn: Turn) -> str:

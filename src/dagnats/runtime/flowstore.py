@@ -26,6 +26,7 @@ _KINDS: dict[str, Any] = {
     "locks": str,
     "held": list[SlotWait],
     "left": dict[str, int],
+    "waited": dict[str, int],
 }
 
 
