@@ -29,7 +29,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         port = free_port()
         path = tmp_path / f"nats-{port}.conf"
         store = json.dumps(str(tmp_path / f"store-{port}"))
-        path.write_text(f"port: {port}\njetstream {{ store_dir: {store} }}\n{config}\n")
+        stored = "" if "jetstream" in config else f"jetstream {{ store_dir: {store} }}"
+        path.write_text(f"port: {port}\n{stored}\n{config}\n")
         children.append(
             subprocess.Popen([find_binary(), "-c", str(path)], stderr=subprocess.DEVNULL)
         )
@@ -79,6 +80,11 @@ def test_server(serve: Serve) -> None:
     unprovisioned = cli("run", "list", "-s", url)
     refused(unprovisioned, "workflow_runs is not provisioned\n", "Hint: run 'dagnats serve'\n")
     refused(status("--server"), "--server")
+
+
+def test_a_nats_without_jetstream_is_named(serve: Serve) -> None:
+    url = serve("jetstream: false")
+    refused(status("-s", url), f"NATS at {url} has no JetStream\n", "Hint: start it with JetStream")
 
 
 def test_user_and_password(serve: Serve, tmp_path: Path) -> None:

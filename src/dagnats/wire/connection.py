@@ -67,6 +67,10 @@ class ConnectOptions(Struct, frozen=True, kw_only=True):
     reconnect: bool = True
 
 
+_ALWAYS_ANSWERED = ("$JS.API.INFO", "$JS.API.STREAM.", "$JS.API.CONSUMER.")
+"""Where a server with JetStream answers, whatever streams there are (unlike ``DIRECT.GET``)."""
+
+
 class Bus:
     """A connection and the JetStream API on it.
 
@@ -114,6 +118,13 @@ class Bus:
         """
         try:
             return (await self.nc.request(subject, data, timeout=wait)).data
+        except nats.errors.NoRespondersError:
+            if subject.startswith(_ALWAYS_ANSWERED):
+                raise UnreachableError(
+                    f"NATS at {without_secrets(self.options.url)} has no JetStream",
+                    "start it with JetStream (nats-server -js), or choose another with --server",
+                ) from None
+            raise UnreachableError(f"no answer on {subject}: nobody listens there") from None
         except (nats.errors.Error, TimeoutError) as error:
             raise UnreachableError(f"no answer on {subject}: {error or 'timed out'}") from None
 
