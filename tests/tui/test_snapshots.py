@@ -24,7 +24,7 @@ from dagnats.tui.sheets.base import Sheet
 ROOT = Path(__file__).parents[2]
 RECORDINGS = Path(__file__).parent / "recordings"
 NARROW, USUAL, WIDE = (80, 24), (120, 36), (200, 60)
-FAILED, COMPLETED = "0d7126a7", "fde147d8"
+FAILED, OTHER = "0d7126a7", "fde147d8"
 """Two runs of code-review in the recording."""
 
 
@@ -54,7 +54,7 @@ PICTURES: dict[Kind, tuple[Case, ...]] = {
         Case("runs", "runs", ("j", "j", "space", "space")),
         Case("run", f"run {FAILED}"),
         Case("run-past", f"run {FAILED} at:14"),
-        Case("diff", f"diff {FAILED} {COMPLETED}"),
+        Case("diff", f"diff {FAILED} {OTHER}"),
         Case("dlq", "dlq", ("enter",)),
         Case("queues", "queues"),
         Case("flows", "flows", ("j",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -112,6 +113,8 @@ async def _run(launch: Launch) -> int:
     app = console(launch)
     if sys.platform != "win32" and "TEXTUAL_DRIVER" not in os.environ:
         app.driver_class = PromptDriver
+        for number in (signal.SIGTERM, signal.SIGHUP):  # the window was closed: leave nothing
+            asyncio.get_running_loop().add_signal_handler(number, app.action_leave)
     return await app.run_async(mouse=launch.mouse) or app.return_code or 0
 
 
