@@ -68,7 +68,7 @@ def refused(done: Result, *said: str) -> None:
     assert all(text in done.err for text in said), done.err
 
 
-def test_server(serve: Serve) -> None:
+def test_server(serve: Serve, tmp_path: Path) -> None:
     url = serve("")
     for words in (["--server", url], [f"-s{url}"], ["--server", f"nats://127.0.0.1:1,{url}"]):
         assert status(*words).json["nats"] == "connected"
@@ -79,6 +79,9 @@ def test_server(serve: Serve) -> None:
         refused(status("--server", bad))
     unprovisioned = cli("run", "list", "-s", url)
     refused(unprovisioned, "workflow_runs is not provisioned\n", "Hint: run 'dagnats serve'\n")
+    work = tmp_path / "w.json"
+    work.write_text('{"name": "w", "steps": [{"id": "a", "task": "t"}]}')
+    refused(cli("workflow", "register", str(work), "-s", url), "Hint: run 'dagnats serve'")
     refused(status("--server"), "--server")
 
 

@@ -222,8 +222,10 @@ def _checked(batch: _Batch) -> list[Ack]:
             count = len(batch.messages)
             raise PublishError(f"{batch.left} of {count} messages were not acknowledged")
         if ack.error is not None:
-            kind = NoStreamError if ack.error is _NOBODY else PublishError
-            raise kind(f"{message.subject}: {ack.error.get('description', 'refused')}")
+            text = f"{message.subject}: {ack.error.get('description', 'refused')}"
+            if ack.error is _NOBODY:
+                raise NoStreamError(text, "run 'dagnats serve': it makes the streams")
+            raise PublishError(text)
         acks.append(ack)
     return acks
 
