@@ -142,7 +142,9 @@ class Dlq(ListView):
             self.facts = {
                 each.sequence: known.get(each.sequence) or facts_of(each) for each in dead.newest()
             }
-        self._show()
+            self._show()
+        else:
+            self.age()
         self.loaded = dead.version > 0
 
     def _show(self) -> None:
@@ -151,7 +153,8 @@ class Dlq(ListView):
         kept = [
             each
             for each in self.facts.values()
-            if only.accepts(each.values, each.haystack) and each.kinds["error"] not in muted
+            if (only.everything or only.accepts(each.values, each.haystack))
+            and each.kinds["error"] not in muted
         ]
         self.shown = len(kept)
         self.table.show(rows_of(kept, by, self._is_open))

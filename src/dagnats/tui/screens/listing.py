@@ -48,6 +48,11 @@ class Filter:
         self._terms = address.terms
         self._words = address.text.lower().split()
 
+    @property
+    def everything(self) -> bool:
+        """Whether it wants every row."""
+        return not self._terms and not self._words
+
     def accepts(self, values: Mapping[str, str], text: str) -> bool:
         """Whether a row is wanted.
 
@@ -98,6 +103,7 @@ class ListView(View):
         super().__init__()
         self.here = Address(kind=kind)
         self.only = Filter(self.here)
+        self._second = 0
 
     def navigate(self, address: Address) -> None:
         """Filter as asked; what makes no sense is reported, and changes nothing."""
@@ -115,6 +121,13 @@ class ListView(View):
     def address(self) -> Address:
         """The filter."""
         return self.here
+
+    def age(self) -> None:
+        """Let ages move when a second has passed: where much happens, no tick comes."""
+        second = self.host.now() // SECOND
+        if second != self._second:
+            self._second = second
+            self.tick()
 
     def detail_actions(self) -> list[Action]:
         """Scrolling the pane beside the list, without leaving the list."""

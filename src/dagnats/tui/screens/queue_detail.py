@@ -6,19 +6,25 @@ from collections.abc import Mapping, Sequence
 
 from dagnats.model.records import WorkerRegistration
 from dagnats.model.times import MILLISECOND, read_time
+from dagnats.services.run_rows import RunRow
 from dagnats.services.workers import WorkerDetail
 from dagnats.tui.format import NONE, age, plural, span, spark
 from dagnats.tui.host import Host
 from dagnats.tui.line import Line, line, wrapped
 from dagnats.tui.screens.listing import labelled, paired, stamp, title, when
-from dagnats.tui.screens.queue_rows import QueueLine, waiting_runs
+from dagnats.tui.screens.queue_rows import QueueLine
 
 NAMES = 12
 """Names of steps, workers and runs that are listed."""
 
 
 def queue_detail(
-    host: Host, q: QueueLine, ring: Sequence[int], oldest: Mapping[str, int], width: int
+    host: Host,
+    q: QueueLine,
+    ring: Sequence[int],
+    oldest: Mapping[str, int],
+    waiting: Sequence[RunRow],
+    width: int,
 ) -> list[Line]:
     """A queue: how it is, who serves it, who needs it, who waits."""
     inner = width - 1
@@ -38,7 +44,6 @@ def queue_detail(
     lines.append(labelled("2 min", spark(ring, min(60, inner - 13), host.look.ascii_only)))
     lines += [Line(), title("SERVED BY", inner), *_workers(q)]
     lines += [Line(), title("NEEDED BY", inner), *_users(q)]
-    waiting = waiting_runs(q.users, host.feed.runs.newest(), NAMES)
     if waiting:
         lines += [Line(), title("RUNS THAT WAIT HERE", inner)]
         for run in waiting:

@@ -131,22 +131,32 @@ class Depths:
         return True
 
 
-def waiting_runs(users: Iterable[str], runs: Iterable[RunRow], most: int) -> list[RunRow]:
-    """The newest runs that are queued at one of the steps ``users``."""
-    places = set(users)
-    found: list[RunRow] = []
-    for run in runs:
-        if run.state == "queued" and f"{run.workflow}/{run.step}" in places:
-            found.append(run)
-            if len(found) == most:
-                break
-    return found
+@dataclass(slots=True)
+class Busy:
+    """What runs are at, as far as the newest of them tell.
+
+    Attributes:
+        workers: how many runs each worker has in hand.
+        waiting: the newest runs that are queued at a step, by ``workflow/step``.
+    """
+
+    workers: dict[str, int] = field(default_factory=dict[str, int])
+    waiting: dict[str, list[RunRow]] = field(default_factory=dict[str, list[RunRow]])
+
+    def at(self, places: Iterable[str], most: int) -> list[RunRow]:
+        """The newest runs that are queued at one of some steps."""
+        found = [run for place in places for run in self.waiting.get(place, ())]
+        return sorted(found, key=lambda run: -run.created_ns)[:most]
 
 
-def busy_with(runs: Iterable[RunRow]) -> dict[str, int]:
-    """How many runs each worker has at hand, as far as the list of runs tells."""
-    found: dict[str, int] = {}
+def busy_with(runs: Iterable[RunRow], most: int) -> Busy:
+    """Look through runs, newest first; ``most`` are kept for each step."""
+    busy = Busy()
     for run in runs:
         if run.worker and run.state == "running":
-            found[run.worker] = found.get(run.worker, 0) + 1
-    return found
+            busy.workers[run.worker] = busy.workers.get(run.worker, 0) + 1
+        elif run.state == "queued":
+            queued = busy.waiting.setdefault(f"{run.workflow}/{run.step}", [])
+            if len(queued) < most:
+                queued.append(run)
+    return busy

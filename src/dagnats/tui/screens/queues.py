@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from textual.app import ComposeResult
 from textual.containers import Container
 
@@ -13,8 +15,8 @@ from dagnats.services.workers import WorkerDetail, get_worker
 from dagnats.tui.actions import Action
 from dagnats.tui.format import NONE, age, bar, count, plural, spark
 from dagnats.tui.line import Line, line
-from dagnats.tui.screens.queue_detail import queue_detail, worker_detail
-from dagnats.tui.screens.queue_rows import Depths, QueueLine, busy_with, queue_lines
+from dagnats.tui.screens.queue_detail import NAMES, queue_detail, worker_detail
+from dagnats.tui.screens.queue_rows import Busy, Depths, QueueLine, busy_with, queue_lines
 from dagnats.tui.screens.sections import Section, Sectioned
 from dagnats.tui.view import Copy
 from dagnats.tui.widgets.table import Column, Table
@@ -47,7 +49,7 @@ class Queues(Sectioned):
         self.lines: list[QueueLine] = []
         self.depths = Depths()
         self.oldest: dict[str, int] = {}
-        self.busy: dict[str, int] = {}
+        self.busy = Busy()
         self.worker: WorkerDetail | None = None
 
     def compose(self) -> ComposeResult:
@@ -136,7 +138,7 @@ class Queues(Sectioned):
         ]
 
     def _slots(self, worker: WorkerRegistration) -> Line:
-        busy, most = self.busy.get(worker.worker_id, 0), worker.max_tasks
+        busy, most = self.busy.workers.get(worker.worker_id, 0), worker.max_tasks
         look = self.host.look
         full, rest = bar(busy / most if most else 0, SLOTS, look.glyph("load"), look.glyph("queue"))
         row = Line().add(full, "run").add(rest, "faint")
@@ -192,7 +194,7 @@ class Queues(Sectioned):
         else:
             self.oldest = {}
         runs = self.host.feed.runs.newest()
-        self.busy = busy_with(run for _, run in zip(range(SCAN), runs, strict=False))
+        self.busy = busy_with(islice(runs, SCAN), NAMES)
 
     def _aged(self, oldest: dict[str, int]) -> None:
         self.oldest = oldest
@@ -239,7 +241,8 @@ class Queues(Sectioned):
         q = self.queue_list.current
         if q is None:
             return []
-        return queue_detail(self.host, q, self.depths.seen.get(q.task, []), self.oldest, width)
+        ring, waiting = self.depths.seen.get(q.task, []), self.busy.at(q.users, NAMES)
+        return queue_detail(self.host, q, ring, self.oldest, waiting, width)
 
     def _no_queues(self, width: int) -> list[Line]:
         del width
