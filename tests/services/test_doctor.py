@@ -14,6 +14,7 @@ from dagnats.services.doctor.visit import examine
 from dagnats.services.run_watch import wait_run
 from dagnats.services.runs import start_run
 from dagnats.services.session import Session
+from dagnats.services.status import SERVER_KEY, ServerRecord
 from tests.conftest import eventually
 from tests.engine.world import step
 
@@ -40,6 +41,15 @@ async def test_what_is_well(session: Session, engine: Engine, workflow) -> None:
     assert report.checks[-1].looked_at == "1 runs"
     durability = [finding for finding in report.findings if finding.subject == "durability"]
     assert [finding.severity for finding in durability] in (["warning"], ["note"])
+
+
+async def test_what_serve_wrote_down_about_durability_is_believed(
+    session: Session, engine: Engine
+) -> None:
+    for sync, said in (("always", []), ("2m", ["acknowledged writes are on disk only after 2m"])):
+        await session.stores.engine_state.put(SERVER_KEY, encode(ServerRecord(sync=sync)))
+        found = (await examine(session)).findings
+        assert [finding.problem for finding in found if finding.subject == "durability"] == said
 
 
 async def test_a_snapshot_that_is_wrong_is_named_and_made_anew(

@@ -10,7 +10,7 @@ from dagnats.services.infos import consumer_info, stream_infos
 from dagnats.services.readiness import check_readiness
 from dagnats.services.recording import SKIPPED
 from dagnats.services.session import Session
-from dagnats.services.status import ENGINE, HISTORY
+from dagnats.services.status import ENGINE, HISTORY, sync_of
 from dagnats.wire.durability import sync_mode
 from dagnats.wire.features import Features
 from dagnats.wire.topology import Difference, compare
@@ -67,16 +67,29 @@ async def server(session: Session) -> AsyncIterator[Finding]:
             problem=f"this machine and the server are {format_duration(apart)} apart",
             advice="let both follow the same time server",
         )
-    mode = await sync_mode(session.bus)
-    if mode != "always":
-        weak = f"acknowledged writes are on disk only after {mode}" if mode else "not told"
+    mode = await _durability(session)
+    if mode == "":
         yield Finding(
-            severity=Severity.WARNING if mode else Severity.NOTE,
+            severity=Severity.NOTE,
             check="server",
             subject="durability",
-            problem=weak,
+            problem="this NATS does not say when it writes to disk",
+            advice="look for sync_interval in its configuration: 'always' is safest",
+        )
+    elif mode != "always":
+        yield Finding(
+            severity=Severity.WARNING,
+            check="server",
+            subject="durability",
+            problem=f"acknowledged writes are on disk only after {mode}",
             advice="a power cut can cost that much: set 'sync: always' unless that is meant",
         )
+
+
+async def _durability(session: Session) -> str:
+    """What the running ``serve`` has written down, or what NATS itself tells; else empty."""
+    noted = await sync_of(session)
+    return await sync_mode(session.bus) if noted == "unknown" else noted
 
 
 async def _server_time(session: Session) -> int:
