@@ -146,12 +146,13 @@ class Flows(ListView):
         )
         mark = (feed.runs.version, self.host.now() // SECOND)
         fresh = mark[0] != self._counted[0] and mark[1] >= self._counted[1]
-        if fresh or not self.stats:
+        if fresh or not (self.stats or self.loaded):
             self._counted = (mark[0], mark[1] + 1)
             self.spawn("stats", self._count())
         self.tick()
         self.changed()
-        self.loaded = bool(feed.flows) or feed.health is not None
+        if not feed.flows:
+            self.loaded = feed.health is not None
 
     async def _count(self) -> None:
         began = self.host.now()
@@ -159,6 +160,7 @@ class Flows(ListView):
         # Counting very many runs may take a tenth of the time at most.
         rest = (self.host.now() - began) * SHARE // SECOND
         self._counted = (self._counted[0], self._counted[1] + rest)
+        self.loaded = self.host.feed.runs.complete
         self.tick()
 
     def _about(self, width: int) -> list[Line]:

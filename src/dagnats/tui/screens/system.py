@@ -59,6 +59,7 @@ class System(Sectioned):
         self.locks = Locks([], [])
         self.doer = SystemDoer(self)
         self._looked = -1
+        self._known: set[str] = set()
 
     def compose(self) -> ComposeResult:
         """Strip, and a pane for each section."""
@@ -162,19 +163,28 @@ class System(Sectioned):
 
     def _have_facts(self, facts: ServerFacts) -> None:
         self.facts = facts
-        self.loaded = True
+        self._has_come("")
         self.tick()
+
+    def _has_come(self, name: str) -> None:
+        """Something was read; the screen is complete with that of its section."""
+        self._known.add(name)
+        needs = {"consumers", "locks", "connections"} & {self.section.name}
+        self.loaded = self.facts is not None and needs <= self._known
 
     def _have_consumers(self, found: list[Consumer]) -> None:
         self.consumers = found
+        self._has_come("consumers")
         self.refiltered()
 
     def _have_locks(self, locks: Locks) -> None:
         self.locks = locks
+        self._has_come("locks")
         self.refiltered()
 
     def _have_connections(self, found: list[Connection] | None) -> None:
         self.connections = found
+        self._has_come("connections")
         self.refiltered()
 
     def refiltered(self) -> None:
