@@ -199,7 +199,8 @@ def _url(found: str, schemes: tuple[str, ...]) -> str:
     except ValueError:
         usable = False
     if not usable or " " in found:
-        raise ValueError(f"is not an address that begins with {' or '.join(schemes)}://")
+        known = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ValueError(f"is not an address such as {schemes[0]}://host:port ({known})")
     return found
 
 
