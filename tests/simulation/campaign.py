@@ -15,16 +15,17 @@ from .bugs import BUGS
 from .scenario import Scenario, scenario
 from .world import play_scenario
 
-logging.disable(logging.CRITICAL)
-
 
 def judge(played: Scenario) -> tuple[list[str], Counter[str]]:
     """What is broken, and what was exercised."""
+    logging.disable(logging.CRITICAL)  # Faults are what it is about; they fill no log.
     try:
         world = play_scenario(played)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is a finding
         where = traceback.format_exc(limit=-4)
         return [f"{type(error).__name__}: {error}\n{where}"], Counter()
+    finally:
+        logging.disable(logging.NOTSET)
     return world.judge.failures, world.judge.features
 
 

@@ -37,6 +37,7 @@ async def _rebuild(session: Session, run_id: str) -> None:
         raise NotFoundError(f"run {run_id} is gone")
     kept = await session.stores.engine_state.get("secret")
     rebuilt = expected(case, kept.value if kept else b"")
+    rebuilt.trace_parent = case.run.trace_parent  # The engine gave it; the log does not have it.
     try:
         await session.stores.runs.update(RUN_PREFIX + run_id, rebuilt, case.revision)
     except ConflictError:
