@@ -309,7 +309,7 @@ class Scene:
             "run": self._ended,
             "first": lambda: self._first(self.make("run")),
             "worker": lambda: world("workers", "list", "-o", "name").lines[0],
-            "file": lambda: self._file("tree.json", self._definition("tree", step("a"))),
+            "file": lambda: self._file("tree.json", self._definition("tree-file", step("a"))),
             "jsonl": lambda: self._file("inputs.jsonl", '{"n":1}\n'),
             "yaml": lambda: self._file("some.yaml", "nats_port: 14222\n"),
             "project": self._project,
