@@ -33,7 +33,7 @@ async def listening(stores: Stores, subject: str, feeds: int = 2) -> None:
         try:
             await stores.bus.request(subject, b'"probe"', wait=0.05)
         except Exception as error:  # noqa: BLE001 - nobody answers; somebody may be there
-            return "no responders" not in str(error)
+            return "nobody listens" not in str(error)
         return True
 
     await eventually(there)
