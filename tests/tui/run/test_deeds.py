@@ -241,6 +241,7 @@ async def test_an_approval_is_rejected(console: Any, started: Run, session: Sess
         await ui.sees("rejected ask")
         ended = await wait_run(session, run_id, 10)
         assert "not today" in ended.error
+        await ui.sees("DLQ #1")  # Now the screen knows as well.
         await ui.press("a")
         await ui.sees("nothing waits for approval")
 
